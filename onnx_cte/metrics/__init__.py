@@ -1,0 +1,75 @@
+"""Metrics: arrays in, a float out; they know nothing of models.
+
+`METRICS` is the registry. What each metric is for, what it compares and which way is better stand
+beside the function, and the property tests read them from here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from onnx_cte.errors import unknown_name
+from onnx_cte.metrics import masks
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric and what one must know to use it.
+
+    Attributes
+    ----------
+    function : callable
+    purpose : {"consistency", "performance"}
+        Compares two predictions, or a prediction with labels.
+    compares : {"classes", "probabilities"}
+        Hard decisions, or probability maps (then it takes ``threshold=`` and ``exclusive=``).
+    summary : str
+        One line for ``onnx-cte list``.
+    symmetric : bool
+        Whether the two arguments may be swapped.
+
+    Every metric is in [0, 1], greater is better, and NaN is "undefined here".
+    """
+
+    function: Callable[..., float]
+    purpose: Literal["consistency", "performance"]
+    compares: Literal["classes", "probabilities"]
+    summary: str
+    symmetric: bool = True
+
+
+METRICS: dict[str, Metric] = {
+    "ei": Metric(
+        masks.effective_invariance,
+        "consistency",
+        "probabilities",
+        "effective invariance: agreement weighted by confidence, over the union of foregrounds",
+    ),
+    "f1": Metric(masks.f1, "performance", "classes", "F1 (Dice) of the foreground against labels"),
+    "f1_classes": Metric(
+        masks.f1_classes,
+        "performance",
+        "classes",
+        "mean F1 of the classes against a label image that holds class indices",
+    ),
+    "nhd": Metric(
+        masks.normalized_hamming,
+        "consistency",
+        "classes",
+        "normalised Hamming similarity: share of the union of foregrounds that does not flip",
+    ),
+}
+
+
+def metric_named(name: str, purpose: Literal["consistency", "performance"]) -> Metric:
+    """The metric of that name; OptionError with a suggestion if there is none for the purpose.
+
+    Examples
+    --------
+    >>> metric_named("nhd", "consistency").compares
+    'classes'
+    """
+    fitting = {key: metric for key, metric in METRICS.items() if metric.purpose == purpose}
+    if name not in fitting:
+        raise unknown_name(f"{purpose} metric", name, fitting)
+    return fitting[name]

@@ -1,0 +1,67 @@
+"""Plain-text tables for the terminal."""
+
+import math
+from collections.abc import Sequence
+
+
+def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> str:
+    """Columns aligned by spaces, a rule under the head.
+
+    Parameters
+    ----------
+    head : sequence of str
+        Column titles.
+    rows : sequence of sequences of str
+        One cell a column; rows may be none, then only the head is shown.
+    left : sequence of int
+        Columns aligned to the left; the others, numbers, to the right.
+
+    Returns
+    -------
+    str
+        Without a newline at its end.
+
+    Examples
+    --------
+    >>> print(text_table(["rank", "model"], [["1", "a"], ["10", "bc"]], left=[1]))
+    rank  model
+    ----  -----
+       1  a
+      10  bc
+    """
+    cells = [list(head), *map(list, rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    cells.insert(1, ["-" * width for width in widths])
+    lines = (
+        "  ".join(
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number for a table cell; undefined (NaN) is a dash.
+
+    Examples
+    --------
+    >>> number(0.12345), number(float("nan"))
+    ('0.123', '-')
+    """
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def span(bounds: tuple[float, float], digits: int = 3) -> str:
+    """An interval for a table cell; an undefined one is a dash.
+
+    Examples
+    --------
+    >>> span((0.1, 0.25)), span((float("nan"), float("nan")))
+    ('0.100 .. 0.250', '-')
+    """
+    low, high = bounds
+    if math.isnan(low) or math.isnan(high):
+        return "-"
+    return f"{low:.{digits}f} .. {high:.{digits}f}"

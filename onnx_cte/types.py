@@ -1,0 +1,327 @@
+"""The nouns that flow through the package, and the protocols strangers may implement.
+
+Dataclasses here are frozen: what is measured once is never changed. Protocols are structural, so
+a model or an estimator from outside need not import, let alone inherit, anything.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_cte.tables import number, span, text_table
+
+Device = Literal["auto", "cpu", "cuda"]
+Evidence = Mapping[str, Any]
+"""What an estimator keeps of one image: names to floats, or to arrays of bounded size."""
+
+BACKGROUND = "background"
+FOREGROUND = "foreground"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One plane to segment, as read.
+
+    Attributes
+    ----------
+    name : str
+        Stable name; results, seeds and evidence refer to it.
+    data : ndarray, shape (H, W) or (C, H, W), any real dtype
+        Pixels as read.
+    axes : {"yx", "cyx"}
+        What the dimensions of `data` are.
+    truth : ndarray of int or None, shape (H, W) of the window
+        Label image, 0 is background; only when evaluating.
+    group : str
+        Planes and windows of one file share a group; the bootstrap draws groups. Empty: the name.
+    fingerprint : str
+        Hash of all that determines this image's content (and truth); empty means that evidence on
+        it cannot be kept for a later run.
+    window : tuple of two slices or None
+        For a part of a large image: where, within `data`, the part lies that is to be judged; the
+        rest of `data` is context for the network. None: all of it.
+    whole : ndarray or None
+        For a part of a large image: the whole image thinned to a regular grid, in `axes`, from
+        which normalisation takes its statistics, so that an empty part is not blown up to noise.
+    """
+
+    name: str
+    data: NDArray[Any]
+    axes: str
+    truth: NDArray[np.integer] | None = None
+    group: str = ""
+    fingerprint: str = ""
+    window: tuple[slice, slice] | None = None
+    whole: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a network says of one image, as probabilities.
+
+    Attributes
+    ----------
+    maps : ndarray of float32, shape (C, H, W), in [0, 1]
+        One map a channel.
+    roles : tuple of str
+        What each channel means. A channel ``background`` makes the channels mutually exclusive
+        classes that sum to one; otherwise the channel ``foreground`` is judged.
+    threshold : float
+        Foreground is where its probability is strictly greater. Not used between classes.
+    """
+
+    maps: NDArray[np.float32]
+    roles: tuple[str, ...]
+    threshold: float = 0.5
+
+    def __getitem__(self, role: str) -> NDArray[np.float32]:
+        """The (H, W) map of a role; KeyError names the roles there are."""
+        if role not in self.roles:
+            raise KeyError(f"no channel '{role}'; there are: {', '.join(self.roles)}")
+        plane: NDArray[np.float32] = self.maps[self.roles.index(role)]
+        return plane
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the channels are classes of which exactly one holds at a pixel."""
+        return BACKGROUND in self.roles
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """(H, W) foreground probability, or (C, H, W) with the background first if exclusive."""
+        if not self.exclusive:
+            return self[FOREGROUND]
+        first = self.roles.index(BACKGROUND)
+        if first == 0:
+            return self.maps
+        return self.maps[[first, *(i for i in range(len(self.roles)) if i != first)]]
+
+    @property
+    def classes(self) -> NDArray[Any]:
+        """(H, W) hard decision, 0 (False) is background: a bool mask, or int class indices."""
+        hard: NDArray[Any] = (
+            np.argmax(self.probabilities, axis=0)
+            if self.exclusive
+            else self[FOREGROUND] > np.float32(self.threshold)
+        )
+        return hard
+
+
+class InputPerturbation(Protocol):
+    """Disturbs the normalised input of a network, and turns the prediction back.
+
+    `name` is unique to the perturbation and its strength: it is shown, it seeds the generator and
+    it keys the perturbed predictions.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def apply(self, tensor: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Disturbed copy of a normalised (1, C, H, W) tensor; the tensor itself stays as it is."""
+        ...
+
+    def restore(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(C, H, W) maps of the disturbed input, turned back into the reference's frame."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an estimator asks to see of every image; the needs of several unite with ``|``."""
+
+    perturbations: tuple[InputPerturbation, ...] = ()
+    truth: bool = False
+
+    def __or__(self, other: "Needs") -> "Needs":
+        by_name = {p.name: p for p in (*self.perturbations, *other.perturbations)}
+        return Needs(tuple(by_name.values()), self.truth or other.truth)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All that any estimator ever sees of a model on an image.
+
+    Attributes
+    ----------
+    image : str
+        The image's name.
+    pixels : ndarray, shape (H, W)
+        The image itself, one grey plane as read: the same for every model.
+    reference : Prediction
+        On the undisturbed image.
+    perturbed : mapping of str to Prediction
+        By perturbation name, already turned back into the reference's frame.
+    truth : ndarray of int or None, shape (H, W)
+        Label image, 0 is background; only when an estimator needs it.
+    """
+
+    image: str
+    pixels: NDArray[Any]
+    reference: Prediction
+    perturbed: Mapping[str, Prediction] = field(default_factory=dict)
+    truth: NDArray[np.integer] | None = None
+
+
+class Segmenter(Protocol):
+    """A model that is ready to run.
+
+    `identity` is a hash of all that determines its predictions (empty: evidence is not kept for a
+    later run); `notes` says what was assumed about it; `provider` names what executes it.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def identity(self) -> str: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+    @property
+    def provider(self) -> str: ...
+
+    def observe(self, image: Image, needs: Needs, seed: int) -> Observation:
+        """Run the model on an image and on its perturbed versions.
+
+        Raises ImageError if the image cannot be used, ModelError if the model cannot.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds; it is not used afterwards."""
+        ...
+
+
+class Model(Protocol):
+    """A model that can be opened: only one is open at a time."""
+
+    @property
+    def name(self) -> str: ...
+
+    def open(self, device: Device, threads: int) -> Segmenter:
+        """Ready to run; ModelError says why it cannot be."""
+        ...
+
+
+class Estimator(Protocol):
+    """Scores models by what it measured on each image; see README, "How to add an estimator"."""
+
+    name: ClassVar[str]
+    greater_is_better: ClassVar[bool]
+
+    @property
+    def needs(self) -> Needs: ...
+
+    def measure(self, seen: Observation) -> Evidence:
+        """Small evidence of one image; the observation is dropped afterwards."""
+        ...
+
+    def score(self, bank: Mapping[str, Sequence[Evidence | None]]) -> Mapping[str, float]:
+        """A number a model, from every model's evidence.
+
+        The sequences are aligned by image; None is an image that gave this model no evidence. NaN
+        is "undefined". An estimator may judge a model by the others' evidence too.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What an estimator says of one model.
+
+    Attributes
+    ----------
+    model : str
+    value : float
+        NaN: no image gave evidence.
+    interval : tuple of two floats
+        95 % of the value when images are drawn anew with replacement.
+    rank_interval : tuple of two ints
+        95 % of the rank, all models judged on the same draws.
+    images : int
+        Images that gave evidence.
+    coverage : float
+        Their share of all usable images, in [0, 1].
+    skipped : tuple of (image, reason)
+    notes : tuple of str
+        What was assumed about the model.
+    """
+
+    model: str
+    value: float
+    interval: tuple[float, float]
+    rank_interval: tuple[int, int]
+    images: int
+    coverage: float
+    skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking(Sequence[Score]):
+    """Models, best first.
+
+    Attributes
+    ----------
+    scores : tuple of Score
+        Best first; undefined scores last; equal scores in the order of names.
+    estimator : str
+        Its ``repr``: enough to repeat the run.
+    greater_is_better : bool
+    undecided : tuple of (model, model)
+        Pairs that these images cannot tell apart: the 95 % interval of the difference of their
+        scores, over paired draws of images, holds 0. Not transitive, hence pairs and no groups.
+    failed : tuple of (model, reason)
+        Not ranked, not hidden.
+    skipped : tuple of (image, reason)
+        Images that no model could be judged on.
+    seed : int
+    provenance : mapping of str to JSON values
+        Versions, provider, hashes of the models, times.
+    """
+
+    scores: tuple[Score, ...]
+    estimator: str
+    greater_is_better: bool = True
+    undecided: tuple[tuple[str, str], ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    seed: int = 0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @overload
+    def __getitem__(self, index: int) -> Score: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Score]: ...
+    def __getitem__(self, index: int | slice) -> Score | Sequence[Score]:
+        return self.scores[index]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def values(self) -> Mapping[str, float]:
+        """Score by model, best first."""
+        return {score.model: score.value for score in self.scores}
+
+    def undecided_with(self, model: str) -> tuple[str, ...]:
+        """The models that these images cannot tell from the given one."""
+        return tuple(b if a == model else a for a, b in self.undecided if model in (a, b))
+
+    def __str__(self) -> str:
+        rows = [
+            [
+                str(rank),
+                score.model,
+                number(score.value, 4),
+                span(score.interval),
+                "{} .. {}".format(*score.rank_interval),
+                str(score.images),
+                str(len(score.skipped) + len(self.skipped)),
+            ]
+            for rank, score in enumerate(self.scores, 1)
+        ]
+        head = ["rank", "model", "score", "95 % interval", "rank 95 %", "images", "skipped"]
+        return text_table(head, rows, left=[1])
