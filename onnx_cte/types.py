@@ -11,12 +11,10 @@ from typing import Any, ClassVar, Literal, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from onnx_cte.bank import Bank, Evidence
 from onnx_cte.tables import number, span, text_table
 
 Device = Literal["auto", "cpu", "cuda"]
-Evidence = Mapping[str, Any]
-"""What an estimator keeps of one image: names to floats, or to arrays of bounded size."""
-
 BACKGROUND = "background"
 FOREGROUND = "foreground"
 
@@ -56,6 +54,23 @@ class Image:
     fingerprint: str = ""
     window: tuple[slice, slice] | None = None
     whole: NDArray[Any] | None = None
+
+    def load(self) -> "Image":
+        """Return itself, so that a list of images in memory serves as a source of images."""
+        return self
+
+
+class ImageRef(Protocol):
+    """An image that can be read when its turn comes; cheap to keep."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+
+    def load(self) -> Image:
+        """Read it; ImageError says why it cannot be used."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +185,8 @@ class Segmenter(Protocol):
     """A model that is ready to run.
 
     `identity` is a hash of all that determines its predictions (empty: evidence is not kept for a
-    later run); `notes` says what was assumed about it; `provider` names what executes it.
+    later run); `notes` says what was assumed about it; `record` goes into the provenance: JSON
+    values such as its file's hash and the provider that executes it.
     """
 
     @property
@@ -180,7 +196,7 @@ class Segmenter(Protocol):
     @property
     def notes(self) -> tuple[str, ...]: ...
     @property
-    def provider(self) -> str: ...
+    def record(self) -> Mapping[str, Any]: ...
 
     def observe(self, image: Image, needs: Needs, seed: int) -> Observation:
         """Run the model on an image and on its perturbed versions.
@@ -200,8 +216,8 @@ class Model(Protocol):
     @property
     def name(self) -> str: ...
 
-    def open(self, device: Device, threads: int) -> Segmenter:
-        """Ready to run; ModelError says why it cannot be."""
+    def open(self, device: Device, threads: int | None) -> Segmenter:
+        """Ready to run, on so many CPU threads (None: all there are); ModelError says why not."""
         ...
 
 
@@ -218,11 +234,10 @@ class Estimator(Protocol):
         """Small evidence of one image; the observation is dropped afterwards."""
         ...
 
-    def score(self, bank: Mapping[str, Sequence[Evidence | None]]) -> Mapping[str, float]:
+    def score(self, bank: Bank) -> Mapping[str, float]:
         """A number a model, from every model's evidence.
 
-        The sequences are aligned by image; None is an image that gave this model no evidence. NaN
-        is "undefined". An estimator may judge a model by the others' evidence too.
+        NaN is "undefined". An estimator may judge a model by the others' evidence too.
         """
         ...
 
@@ -241,9 +256,11 @@ class Score:
     rank_interval : tuple of two ints
         95 % of the rank, all models judged on the same draws.
     images : int
-        Images that gave evidence.
+        Images that gave a value.
+    empty : int
+        Images it was run on that gave none, for there was no foreground to judge.
     coverage : float
-        Their share of all usable images, in [0, 1].
+        Share of `images` among all usable images, in [0, 1].
     skipped : tuple of (image, reason)
     notes : tuple of str
         What was assumed about the model.
@@ -254,6 +271,7 @@ class Score:
     interval: tuple[float, float]
     rank_interval: tuple[int, int]
     images: int
+    empty: int
     coverage: float
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
@@ -319,9 +337,19 @@ class Ranking(Sequence[Score]):
                 span(score.interval),
                 "{} .. {}".format(*score.rank_interval),
                 str(score.images),
+                str(score.empty),
                 str(len(score.skipped) + len(self.skipped)),
             ]
             for rank, score in enumerate(self.scores, 1)
         ]
-        head = ["rank", "model", "score", "95 % interval", "rank 95 %", "images", "skipped"]
+        head = [
+            "rank",
+            "model",
+            "score",
+            "95 % interval",
+            "rank 95 %",
+            "images",
+            "empty",
+            "skipped",
+        ]
         return text_table(head, rows, left=[1])

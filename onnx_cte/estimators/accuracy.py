@@ -1,0 +1,46 @@
+"""Performance against labels, as an estimator that needs truth: what the others try to foretell."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from onnx_cte.bank import Bank, Evidence
+from onnx_cte.estimators.silence import median_of_images
+from onnx_cte.metrics import metric_named
+from onnx_cte.types import Needs, Observation
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How well the undisturbed prediction agrees with labels.
+
+    Of an image: the metric; of a model: the median over the images, as in the evaluation of
+    arXiv:2503.00450. Images on which both labels and prediction are empty are left out.
+
+    Parameters
+    ----------
+    metric : str
+        A performance metric: ``f1``, or ``f1_classes`` where labels are class indices.
+    """
+
+    metric: str = "f1"
+
+    name: ClassVar[str] = "accuracy"
+    greater_is_better: ClassVar[bool] = True
+    summary: ClassVar[str] = "performance against labels (needs them): the truth to compare with"
+
+    def __post_init__(self) -> None:
+        metric_named(self.metric, "performance")
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(truth=True)
+
+    def measure(self, seen: Observation) -> Evidence:
+        if seen.truth is None:
+            raise ValueError(f"{seen.image}: accuracy needs labels, and the observation has none")
+        metric = metric_named(self.metric, "performance")
+        return {"value": metric.function(seen.reference.classes, seen.truth)}
+
+    def score(self, bank: Bank) -> Mapping[str, float]:
+        return median_of_images(bank, bank.column("value"))

@@ -1,0 +1,1 @@
+"""ONNX graphs as data: read and (later) rewritten here, never run."""

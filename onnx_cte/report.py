@@ -1,0 +1,281 @@
+"""Rankings as files: JSON for machines, CSV for spreadsheets."""
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from onnx_cte.agreement import Agreement
+from onnx_cte.errors import OutputError
+from onnx_cte.types import Ranking, Score
+
+FORMAT = 1
+"""Version of the JSON layout; raised when a reader of the old one would misread the new one."""
+
+_COLUMNS = (
+    "status", "rank", "model", "score", "low", "high", "rank_low", "rank_high", "images", "empty",
+    "skipped", "coverage", "undecided_with", "reason",
+)  # fmt: skip
+
+
+def prepare_folder(folder: str | Path) -> Path:
+    """Make the folder for results, before anything is measured for it.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made or written to.
+    """
+    path = Path(folder)
+    probe = path / f".onnx-cte-{os.getpid()}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"output folder '{path}' cannot be written: {error.strerror or error}; "
+            "choose another with --out"
+        ) from error
+    return path
+
+
+def write_report(ranking: Ranking, folder: str | Path) -> None:
+    """Write ``ranking.json`` and ``ranking.csv``.
+
+    Parameters
+    ----------
+    ranking : Ranking
+    folder : str or Path
+        Made if it is not there; files of the same names are replaced, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    """
+    path = prepare_folder(folder)
+    _replace(path / "ranking.json", _dump(ranking_to_json(ranking)))
+    _replace(path / "ranking.csv", _ranking_csv(ranking))
+
+
+def write_evaluation(
+    performance: Ranking,
+    compared: Sequence[tuple[Ranking, Agreement]],
+    folder: str | Path,
+) -> None:
+    """Write ``evaluation.json``, ``agreement.csv`` and ``performance.csv``.
+
+    Parameters
+    ----------
+    performance : Ranking
+        Against labels.
+    compared : sequence of (Ranking, Agreement)
+        Each estimator's ranking and how well it agrees with the performance.
+    folder : str or Path
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    """
+    path = prepare_folder(folder)
+    rows = [
+        {"estimator": ranking.estimator, **_agreement_to_json(agreement)}
+        for ranking, agreement in compared
+    ]
+    document = {
+        "format": FORMAT,
+        "performance": ranking_to_json(performance),
+        "rankings": [ranking_to_json(ranking) for ranking, _ in compared],
+        "agreement": rows,
+    }
+    _replace(path / "evaluation.json", _dump(document))
+    _replace(path / "performance.csv", _ranking_csv(performance))
+    plain = [{k: v for k, v in row.items() if k != "left_out"} for row in rows]
+    _replace(path / "agreement.csv", _csv(list(plain[0]) if plain else ["estimator"], plain))
+
+
+def ranking_to_json(ranking: Ranking) -> dict[str, Any]:
+    """Return a ranking as JSON values; an undefined number is null.
+
+    `ranking_from_json` is the way back.
+    """
+    return {
+        "format": FORMAT,
+        "estimator": ranking.estimator,
+        "greater_is_better": ranking.greater_is_better,
+        "seed": ranking.seed,
+        "ranking": [
+            {
+                "rank": rank,
+                "model": score.model,
+                "score": _null(score.value),
+                "interval": [_null(bound) for bound in score.interval],
+                "rank_interval": list(score.rank_interval),
+                "images": score.images,
+                "empty": score.empty,
+                "coverage": score.coverage,
+                "undecided_with": list(ranking.undecided_with(score.model)),
+                "skipped": [list(pair) for pair in score.skipped],
+                "notes": list(score.notes),
+            }
+            for rank, score in enumerate(ranking, 1)
+        ],
+        "undecided": [list(pair) for pair in ranking.undecided],
+        "failed": [list(pair) for pair in ranking.failed],
+        "skipped": [list(pair) for pair in ranking.skipped],
+        "provenance": dict(ranking.provenance),
+    }
+
+
+def ranking_from_json(document: Mapping[str, Any]) -> Ranking:
+    """Turn what `ranking_to_json` returned into the ranking again.
+
+    Raises
+    ------
+    OutputError
+        If it is not such a document, or of a newer format.
+    """
+    if document.get("format") != FORMAT:
+        raise OutputError(
+            f"a ranking of format {document.get('format')!r}; this version reads format {FORMAT}"
+        )
+    try:
+        return Ranking(
+            scores=tuple(_score(row) for row in document["ranking"]),
+            estimator=document["estimator"],
+            greater_is_better=document["greater_is_better"],
+            undecided=_pairs(document["undecided"]),
+            failed=_pairs(document["failed"]),
+            skipped=_pairs(document["skipped"]),
+            seed=document["seed"],
+            provenance=document["provenance"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise OutputError(f"a ranking with something missing or misshapen: {error!r}") from error
+
+
+def read_ranking(path: str | Path) -> Ranking:
+    """Read a ``ranking.json``.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, or the folder that holds it.
+
+    Returns
+    -------
+    Ranking
+
+    Raises
+    ------
+    OutputError
+        If the file is not there or is no ranking.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file /= "ranking.json"
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(f"'{file}' cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise OutputError(f"'{file}' is no JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise OutputError(f"'{file}' is no ranking: a JSON object was expected")
+    return ranking_from_json(document)
+
+
+def _score(row: Mapping[str, Any]) -> Score:
+    low, high = row["rank_interval"]
+    return Score(
+        model=row["model"],
+        value=_nan(row["score"]),
+        interval=(_nan(row["interval"][0]), _nan(row["interval"][1])),
+        rank_interval=(low, high),
+        images=row["images"],
+        empty=row["empty"],
+        coverage=row["coverage"],
+        skipped=_pairs(row["skipped"]),
+        notes=tuple(row["notes"]),
+    )
+
+
+def _pairs(rows: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((first, second) for first, second in rows)
+
+
+def _agreement_to_json(agreement: Agreement) -> dict[str, Any]:
+    """Every field, undefined numbers as null."""
+    values = {name: getattr(agreement, name) for name in agreement.__dataclass_fields__}
+    return {
+        name: _null(value) if isinstance(value, float) else value for name, value in values.items()
+    }
+
+
+def _ranking_csv(ranking: Ranking) -> str:
+    ranked = [
+        {
+            "status": "ranked",
+            "rank": rank,
+            "model": score.model,
+            "score": _null(score.value),
+            "low": _null(score.interval[0]),
+            "high": _null(score.interval[1]),
+            "rank_low": score.rank_interval[0],
+            "rank_high": score.rank_interval[1],
+            "images": score.images,
+            "empty": score.empty,
+            "skipped": len(score.skipped) + len(ranking.skipped),
+            "coverage": score.coverage,
+            "undecided_with": " ".join(ranking.undecided_with(score.model)),
+        }
+        for rank, score in enumerate(ranking, 1)
+    ]
+    failed = [
+        {"status": "failed", "model": model, "reason": reason} for model, reason in ranking.failed
+    ]
+    return _csv(_COLUMNS, [*ranked, *failed])
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _dump(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _null(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write beside and rename, so that a reader never sees half a file."""
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, file)
+    except OSError as error:
+        raise OutputError(f"'{file}' cannot be written: {error.strerror or error}") from error

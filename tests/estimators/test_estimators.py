@@ -1,0 +1,152 @@
+import math
+
+import numpy as np
+import pytest
+
+from onnx_cte.bank import Bank
+from onnx_cte.errors import OptionError
+from onnx_cte.estimators import CTE, Accuracy, Confidence
+from onnx_cte.estimators.silence import median_of_images, with_silence
+from onnx_cte.perturbations import Flip, Gamma, GaussianNoise
+from onnx_cte.types import Observation, Prediction
+
+NAN = math.nan
+
+
+def binary(rows, threshold=0.5):
+    return Prediction(np.array([rows], np.float32), ("foreground",), threshold)
+
+
+def test_cte_averages_over_perturbations_before_the_median_over_images():
+    cte = CTE("nhd", [GaussianNoise(0.1), Flip("x")])
+    reference = binary([[0.9, 0.9, 0.1, 0.1]])
+    same, half = reference, binary([[0.9, 0.1, 0.1, 0.1]])
+    seen = Observation("a", np.ones((1, 4)), reference, {"noise=0.1": same, "flip=x": half})
+    evidence = cte.measure(seen)
+    assert evidence["value"] == 0.75
+    assert evidence["foreground"] == 0.5
+    bank = Bank({"m": [{"value": v, "foreground": 0.5} for v in (0.75, 0.1, 0.9, 0.8)]})
+    assert cte.score(bank)["m"] == pytest.approx(0.775)  # the mean of the middle two
+
+
+def test_cte_leaves_undefined_perturbations_out():
+    cte = CTE("nhd", [GaussianNoise(0.1), Flip("x")])
+    empty, spot = binary([[0.1, 0.1]]), binary([[0.9, 0.1]])
+    seen = Observation("a", np.ones((1, 2)), empty, {"noise=0.1": empty, "flip=x": spot})
+    assert cte.measure(seen)["value"] == 0.0
+    seen = Observation("a", np.ones((1, 2)), empty, {"noise=0.1": empty, "flip=x": empty})
+    assert math.isnan(cte.measure(seen)["value"])
+
+
+def test_cte_uses_the_model_s_own_threshold():
+    seen = Observation(
+        "a",
+        np.ones((1, 2)),
+        binary([[0.4, 0.4]], threshold=0.3),
+        {"noise=0.1": binary([[0.4, 0.2]], threshold=0.3)},
+    )
+    assert CTE("nhd").measure(seen)["value"] == 0.5
+    assert CTE("ei").measure(seen)["value"] == pytest.approx(0.2)
+
+
+def test_cte_of_classes_puts_the_background_first():
+    roles = ("cell", "background")
+    reference = Prediction(np.array([[[0.8, 0.3]], [[0.2, 0.7]]], np.float32), roles)
+    perturbed = Prediction(np.array([[[0.6, 0.9]], [[0.4, 0.1]]], np.float32), roles)
+    seen = Observation("a", np.ones((1, 2)), reference, {"noise=0.1": perturbed})
+    assert CTE("nhd").measure(seen)["value"] == 0.5
+    assert CTE("ei").measure(seen)["value"] == pytest.approx(math.sqrt(0.48) / 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"metric": "f1"}, "unknown consistency metric 'f1'"),
+        ({"perturbations": []}, "CTE without a perturbation"),
+        ({"perturbations": [Gamma(), Gamma()]}, "the same perturbation twice: gamma=1.1..1.2"),
+    ],
+)
+def test_cte_options(options, complaint):
+    with pytest.raises(OptionError, match=complaint):
+        CTE(**options)
+
+
+def row(*pairs):
+    return [None if p is None else {"value": p[0], "foreground": p[1]} for p in pairs]
+
+
+def test_silence_counts_as_zero_where_half_of_the_others_see_something():
+    bank = Bank(
+        {
+            "a": row((0.9, 0.1), (0.9, 0.1), (0.9, 0.1), None),
+            "b": row((0.8, 0.1), (NAN, 0.0), (NAN, 0.0), (0.8, 0.1)),
+            "c": row((NAN, 0.0), (NAN, 0.0), None, (NAN, 0.0)),
+        }
+    )
+    found = with_silence(bank)
+    expected = [
+        [0.9, 0.9, 0.9, NAN],  # never silent; the last image gave it no evidence
+        [0.8, 0.0, 0.0, 0.8],  # silent where one of two others, then the only other, sees
+        [0.0, 0.0, NAN, 0.0],
+    ]
+    assert np.array_equal(found, expected, equal_nan=True)
+
+
+def test_an_image_that_most_take_for_empty_stays_undefined():
+    bank = Bank(
+        {
+            "dreamer": row((0.9, 0.1)),
+            "a": row((NAN, 0.0)),
+            "b": row((NAN, 0.0)),
+            "c": row((NAN, 0.0)),
+        }
+    )
+    found = with_silence(bank)
+    assert found[0, 0] == 0.9
+    assert np.isnan(found[1:]).all()
+
+
+def test_a_single_silent_model_is_undefined_not_worst():
+    assert np.isnan(with_silence(Bank({"a": row((NAN, 0.0))}))).all()
+
+
+def test_entropy_is_turned_into_certainty():
+    seen = Observation("a", np.ones((1, 2)), binary([[0.9, 0.2]]))
+    entropy = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1))
+    value = Confidence("entropy").measure(seen)["value"]
+    assert value == pytest.approx(1 - entropy / math.log(2), abs=1e-6)
+    assert Confidence().measure(seen)["value"] == pytest.approx(0.9)
+
+
+def test_unknown_kinds_of_confidence():
+    with pytest.raises(OptionError, match="did you mean 'entropy'"):
+        Confidence("entropie")
+
+
+def test_accuracy_needs_labels():
+    seen = Observation("a", np.ones((1, 2)), binary([[0.9, 0.2]]))
+    assert Accuracy().needs.truth
+    with pytest.raises(ValueError, match="a: accuracy needs labels"):
+        Accuracy().measure(seen)
+
+
+def test_accuracy_is_the_median_over_images_f1d():
+    values = [2 / 3, 1.0, 0.4, NAN]
+    bank = Bank({"m": [{"value": value} for value in values]})
+    assert Accuracy().score(bank)["m"] == pytest.approx(2 / 3)
+
+
+def test_the_median_agrees_with_numpy():
+    rng = np.random.default_rng(0)
+    for images in range(1, 8):
+        values = rng.random((5, images))
+        values[rng.random(values.shape) < 0.3] = NAN
+        values[0] = NAN
+        values[1, 0] = 0.5
+        names = Bank({str(i): [None] * images for i in range(5)})
+        found = median_of_images(names, values)
+        for i in range(5):
+            if np.isnan(values[i]).all():
+                assert math.isnan(found[str(i)])
+            else:
+                assert found[str(i)] == pytest.approx(np.nanmedian(values[i]), abs=1e-15)

@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+
+from onnx_cte.errors import OptionError
+from onnx_cte.perturbations import (
+    PERTURBATIONS,
+    Brightness,
+    Contrast,
+    Flip,
+    Gamma,
+    GaussianNoise,
+    Rotation,
+    generator,
+    parse_perturbation,
+)
+
+ALL = pytest.mark.parametrize("make", PERTURBATIONS.values(), ids=PERTURBATIONS)
+
+
+def tensor(values, dtype=np.float32):
+    return np.array(values, dtype)[None, None]
+
+
+def test_contrast_worked_example():
+    found = Contrast(1.5).apply(tensor([[0, 2], [4, 6]]), generator(0))
+    assert found[0, 0].tolist() == [[-1.5, 1.5], [4.5, 7.5]]
+
+
+def test_gamma_keeps_the_sign():
+    found = Gamma(0.5).apply(tensor([[-1, -0.25, 0, 0.25, 1]]), generator(0))
+    assert found[0, 0].tolist() == [[-1, -0.5, 0, 0.5, 1]]
+
+
+def test_brightness_adds():
+    found = Brightness(-0.25).apply(tensor([[0.5, 2]]), generator(0))
+    assert found[0, 0].tolist() == [[0.25, 1.75]]
+
+
+def test_noise_has_the_standard_deviation_it_says_and_is_not_clipped():
+    clean = tensor(np.zeros((400, 400)))
+    noise = GaussianNoise(0.1).apply(clean, generator(0, "a"))
+    assert noise.std() == pytest.approx(0.1, rel=0.01)
+    assert noise.mean() == pytest.approx(0, abs=0.001)
+    assert noise.min() < 0
+    assert abs(np.corrcoef(noise[0, 0, 1:].ravel(), noise[0, 0, :-1].ravel())[0, 1]) < 0.01
+
+
+def test_a_range_draws_one_strength_an_image():
+    clean = tensor(np.zeros((100, 100)))
+    spread = [
+        float(GaussianNoise((0.1, 0.3)).apply(clean, generator(0, str(i))).std()) for i in range(20)
+    ]
+    assert 0.09 < min(spread) < 0.15
+    assert 0.25 < max(spread) < 0.31
+
+
+def test_flip_and_rotation_by_hand():
+    image = tensor([[1, 2], [3, 4]])
+    assert Flip("x").apply(image, generator(0))[0, 0].tolist() == [[2, 1], [4, 3]]
+    assert Flip("y").apply(image, generator(0))[0, 0].tolist() == [[3, 4], [1, 2]]
+    assert Rotation(90).apply(image, generator(0))[0, 0].tolist() == [[2, 4], [1, 3]]
+
+
+@pytest.mark.parametrize(
+    "turn", [Flip("x"), Flip("y"), Rotation(90), Rotation(180), Rotation(270)], ids=repr
+)
+def test_predictions_are_turned_back(turn):
+    image = np.random.default_rng(0).random((1, 2, 5, 7), dtype=np.float32)
+    assert (turn.restore(turn.apply(image, generator(0))[0]) == image[0]).all()
+
+
+@ALL
+def test_same_names_same_draw_and_the_input_stays(make):
+    image = np.random.default_rng(0).random((1, 1, 6, 8), dtype=np.float32)
+    before = image.copy()
+    one = make().apply(image, generator(3, "a.png", "p"))
+    again = make().apply(image, generator(3, "a.png", "p"))
+    assert (one == again).all()
+    assert (image == before).all()
+    assert one.dtype == np.float32
+    assert not np.array_equal(one, image)
+
+
+@pytest.mark.parametrize("names", [(4, "a.png", "p"), (3, "b.png", "p"), (3, "a.png", "q")])
+def test_seed_image_and_perturbation_all_matter(names):
+    image = np.zeros((1, 1, 8, 8), np.float32)
+    one = GaussianNoise().apply(image, generator(3, "a.png", "p"))
+    assert (one != GaussianNoise().apply(image, generator(*names))).any()
+
+
+def test_networks_of_one_and_three_channels_see_the_same_field():
+    one = GaussianNoise().apply(np.zeros((1, 1, 8, 9), np.float32), generator(0, "a"))
+    three = GaussianNoise().apply(np.zeros((1, 3, 8, 9), np.float32), generator(0, "a"))
+    assert (one[0, 0] == three[0, 0]).all()
+    assert (three[0, 0] != three[0, 1]).any()
+
+
+@ALL
+def test_names_read_back(make):
+    perturbation = make()
+    assert parse_perturbation(perturbation.name) == perturbation
+    assert parse_perturbation(perturbation.name.partition("=")[0]) == perturbation
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("noise=0.2", GaussianNoise(0.2)),
+        ("noise=0.1..0.2", GaussianNoise((0.1, 0.2))),
+        ("brightness=-0.1..0.1", Brightness((-0.1, 0.1))),
+        ("flip=y", Flip("y")),
+        ("rotation=270", Rotation(270)),
+    ],
+)
+def test_texts(text, expected):
+    assert parse_perturbation(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("nose=0.1", "unknown perturbation 'nose': did you mean 'noise'"),
+        ("noise=much", "cannot read 'much' as a number; write for example noise=0.1"),
+        ("noise=-1", "the strength is a finite number, at least 0"),
+        ("noise=0.2..0.1", r"or a range \(low, high\)"),
+        ("gamma=0", "at least 1e-06"),
+        ("contrast=nan", "finite"),
+        ("flip=z", "axis is 'x' or 'y', not 'z'"),
+        ("rotation=45", "degrees are 90, 180 or 270, not 45"),
+    ],
+)
+def test_bad_texts(text, complaint):
+    with pytest.raises(OptionError, match=complaint):
+        parse_perturbation(text)

@@ -1,0 +1,111 @@
+import math
+
+import numpy as np
+import pytest
+
+from onnx_cte.bank import Bank
+from onnx_cte.estimators import CTE
+from onnx_cte.ranking import Judgement
+
+NAN = math.nan
+
+
+def bank(**values):
+    return Bank(
+        {
+            model: [{"value": v, "foreground": 0.1 if v == v else 0.0} for v in row]
+            for model, row in values.items()
+        }
+    )
+
+
+class Lowest:
+    """An estimator for which less is better."""
+
+    name = "lowest"
+    greater_is_better = False
+
+    def score(self, bank):
+        return {m: float(row.mean()) for m, row in zip(bank, bank.column("value"), strict=True)}
+
+
+def judged(evidence, groups=None, estimator=None, seed=0):
+    groups = groups or [f"g{i}" for i in range(evidence.images)]
+    return Judgement(evidence, estimator or CTE(), groups, seed)
+
+
+def test_best_first_ties_by_name_undefined_last():
+    found = judged(bank(c=[0.5] * 4, a=[0.5] * 4, z=[0.9] * 4, n=[NAN] * 4))
+    # n is silent where the others see: the worst value, but defined.
+    assert found.order == ["z", "a", "c", "n"]
+    assert found.values["n"] == 0.0
+    alone = judged(Bank({"n": [None] * 3, "a": [{"value": 0.1, "foreground": 0.1}] * 3}))
+    assert alone.order == ["a", "n"]
+    assert math.isnan(alone.values["n"])
+    assert all(math.isnan(bound) for bound in alone.intervals["n"])
+    assert alone.undecided == ()
+
+
+def test_less_can_be_better():
+    found = judged(bank(a=[0.9, 0.8, 0.85], b=[0.1, 0.2, 0.15]), estimator=Lowest())
+    assert found.order == ["b", "a"]
+    assert found.rank_intervals == {"a": (2, 2), "b": (1, 1)}
+
+
+def test_interval_is_the_bootstrap_of_the_median():
+    values = np.random.default_rng(0).random(40)
+    low, high = judged(bank(a=values)).intervals["a"]
+    rng = np.random.default_rng(1)
+    medians = [np.median(rng.choice(values, 40)) for _ in range(4000)]
+    assert low == pytest.approx(np.percentile(medians, 2.5), abs=0.03)
+    assert high == pytest.approx(np.percentile(medians, 97.5), abs=0.03)
+    assert low < np.median(values) < high
+
+
+def test_paired_draws_tell_apart_what_separate_intervals_could_not():
+    base = np.random.default_rng(0).random(30) * 0.8
+    found = judged(bank(a=base + 0.05, b=base))
+    assert found.intervals["a"][0] < found.intervals["b"][1]  # the intervals overlap widely
+    assert found.undecided == ()
+    assert found.rank_intervals == {"a": (1, 1), "b": (2, 2)}
+
+
+def test_models_that_cannot_be_told_apart_are_named():
+    rng = np.random.default_rng(0)
+    found = judged(bank(a=rng.random(20), b=rng.random(20), c=rng.random(20) * 0.01))
+    assert [set(pair) for pair in found.undecided] == [{"a", "b"}]
+    assert found.rank_intervals["a"] == found.rank_intervals["b"] == (1, 2)
+    assert found.rank_intervals["c"] == (3, 3)
+
+
+def test_one_file_decides_nothing():
+    found = judged(bank(a=[0.9, 0.9, 0.9], b=[0.1, 0.1, 0.1]), groups=["stack"] * 3)
+    assert found.order == ["a", "b"]
+    assert found.rank_intervals == {"a": (1, 2), "b": (1, 2)}
+    assert all(math.isnan(bound) for bound in found.intervals["a"])
+    assert found.undecided == (("a", "b"),)
+
+
+def test_slices_of_one_file_are_drawn_together():
+    # Two stacks of 20 equal slices: drawn by file there are three medians, by slice many more.
+    values = [0.2] * 20 + [0.8] * 20
+    by_file = judged(bank(a=values), groups=["one"] * 20 + ["two"] * 20)
+    assert by_file.intervals["a"] == (0.2, 0.8)
+    steps = bank(a=np.linspace(0, 1, 40))
+    grouped = judged(steps, groups=["one"] * 20 + ["two"] * 20).intervals["a"]
+    single = judged(steps).intervals["a"]
+    assert grouped[1] - grouped[0] > 1.5 * (single[1] - single[0])
+
+
+def test_the_seed_decides_the_draws():
+    evidence = bank(a=np.random.default_rng(0).random(15))
+    same = [judged(evidence, estimator=Lowest(), seed=s).intervals["a"] for s in (1, 1, 2)]
+    assert same[0] == same[1]
+    assert same[0] != same[2]
+
+
+def test_a_model_s_interval_does_not_depend_on_the_others():
+    values = np.random.default_rng(0).random(15)
+    alone = judged(bank(a=values)).intervals["a"]
+    beside = judged(bank(b=values[::-1], a=values, c=values / 2)).intervals["a"]
+    assert alone == beside
