@@ -47,7 +47,10 @@ def generator(seed: int, *names: str) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class GaussianNoise:
-    """Add independent Gaussian noise to every pixel.
+    """Add independent Gaussian noise to every pixel, the same to each of its channels.
+
+    Noise that differed between channels would average out in a colour network, and make it look
+    steadier than a grey one on the same image.
 
     Parameters
     ----------
@@ -66,11 +69,9 @@ class GaussianNoise:
 
     def apply(self, tensor: Tensor, rng: np.random.Generator) -> Tensor:
         sigma = np.float32(_draw(self.sigma, rng))
-        # Channel after channel, so that networks of 1 and of 3 channels share the first field.
-        field = rng.standard_normal(tensor.shape, dtype=np.float32)
+        field = rng.standard_normal(tensor.shape[-2:], dtype=np.float32)
         field *= sigma
-        field += tensor
-        return field
+        return tensor + field
 
     def restore(self, maps: Tensor) -> Tensor:
         return maps

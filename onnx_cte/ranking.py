@@ -1,133 +1,123 @@
-"""Evidence to score and rank, each with its bootstrap interval.
+"""What a run says of its models: scores and a ranking, with how sure the images are of them."""
 
-What was sampled is the image, so images are resampled (all planes and windows of one file together)
-and the estimator scores the drawn evidence again. All models share each draw, which gives honest
-intervals of ranks and of differences; overlap of two models' own intervals would not.
-"""
-
-import math
-import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
 
-import numpy as np
-from numpy.typing import NDArray
-
-from onnx_cte.bank import Bank
-from onnx_cte.types import Estimator
-
-DRAWS = 1000
-LEVEL = (2.5, 97.5)  # percentiles of a 95 % interval
+from onnx_cte.tables import number, span, text_table
 
 
-class Judgement:
-    """Scores of a bank of models, and how sure the images are of them.
-
-    Parameters
-    ----------
-    bank : Bank
-        At least one model; images in an order that depends on their names alone.
-    estimator : Estimator
-    groups : sequence of str
-        For each image, what is drawn together.
-    seed : int
-    draws : int
-        Bootstrap draws.
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What an estimator says of one model.
 
     Attributes
     ----------
-    order : list of str
-        Models, best first; undefined last; equal ones by name.
-    values : mapping of str to float
-    intervals : mapping of str to (float, float)
-        NaN if undefined, or if there is but one group to draw from.
-    rank_intervals : mapping of str to (int, int)
-        All ranks, if there is but one group.
-    undecided : tuple of (str, str)
-        Pairs, the better one first, that the images cannot tell apart.
+    model : str
+    value : float
+        NaN: no image gave evidence.
+    interval : tuple of two floats
+        95 % of the value when images are drawn anew with replacement.
+    rank_interval : tuple of two ints
+        95 % of the rank, all models judged on the same draws.
+    images : int
+        Images that gave a value.
+    empty : int
+        Images it was run on that gave none, for there was no foreground to judge.
+    coverage : float
+        Share of `images` among all usable images, in [0, 1].
+    skipped : tuple of (image, reason)
+    notes : tuple of str
+        What was assumed about the model.
     """
 
-    def __init__(
-        self, bank: Bank, estimator: Estimator, groups: Sequence[str], seed: int, draws: int = DRAWS
-    ) -> None:
-        models = list(bank)
-        self.values: Mapping[str, float] = estimator.score(bank)
-        sign = 1.0 if estimator.greater_is_better else -1.0
-        oriented = np.array([sign * self.values[model] for model in models])
-        self.order = sorted(models, key=lambda m: _best_first(sign * self.values[m], m))
-        drawn = _draws(bank, estimator, models, groups, seed, draws)
-        self.intervals = {m: _interval(drawn[:, i]) for i, m in enumerate(models)}
-        ranks = _ranks(sign * drawn) if len(drawn) else np.array([[1], [len(models)]])
-        ranks = np.broadcast_to(ranks, (len(ranks), len(models)))
-        bounds = np.percentile(ranks, LEVEL, axis=0, method="inverted_cdf").astype(int)
-        self.rank_intervals = {
-            m: (int(low), int(high)) for m, low, high in zip(models, *bounds, strict=True)
-        }
-        place = {model: i for i, model in enumerate(models)}
-        self.undecided = tuple(
-            (a, b)
-            for position, a in enumerate(self.order)
-            for b in self.order[position + 1 :]
-            if _undecided(
-                sign * drawn[:, place[a]],
-                sign * drawn[:, place[b]],
-                oriented[place[a]],
-                oriented[place[b]],
-            )
-        )
+    model: str
+    value: float
+    interval: tuple[float, float]
+    rank_interval: tuple[int, int]
+    images: int
+    empty: int
+    coverage: float
+    skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def _best_first(value: float, model: str) -> tuple[bool, float, str]:
-    undefined = math.isnan(value)
-    return undefined, 0.0 if undefined else -value, model
+@dataclass(frozen=True, slots=True)
+class Ranking(Sequence[Score]):
+    """Models, best first.
 
+    Attributes
+    ----------
+    scores : tuple of Score
+        Best first; undefined scores last; equal scores in the order of names.
+    estimator : str
+        Its ``repr``: enough to repeat the run.
+    title : str
+        Its title, for tables.
+    greater_is_better : bool
+    undecided : tuple of (model, model)
+        Pairs that these images cannot tell apart: the 95 % interval of the difference of their
+        scores, over paired draws of images, holds 0. Not transitive, hence pairs and no groups.
+    failed : tuple of (model, reason)
+        Not ranked, not hidden.
+    skipped : tuple of (image, reason)
+        Images that no model could be judged on.
+    seed : int
+    provenance : mapping of str to JSON values
+        Versions, provider, hashes of the models, times.
+    """
 
-def _draws(
-    bank: Bank,
-    estimator: Estimator,
-    models: Sequence[str],
-    groups: Sequence[str],
-    seed: int,
-    draws: int,
-) -> NDArray[np.float64]:
-    """Scores of shape (draws, models); no draws at all if there is but one group."""
-    members: dict[str, list[int]] = {}
-    for image, group in enumerate(groups):
-        members.setdefault(group, []).append(image)
-    if len(members) < 2:
-        return np.empty((0, len(models)))
-    together = [np.array(members[group], dtype=np.intp) for group in sorted(members)]
-    rng = np.random.default_rng([seed, zlib.crc32(b"bootstrap")])
-    picks = rng.integers(len(together), size=(draws, len(together)))
-    scores = np.empty((draws, len(models)))
-    for row, pick in enumerate(picks):
-        drawn = estimator.score(bank.draw(np.concatenate([together[i] for i in pick])))
-        scores[row] = [drawn[model] for model in models]
-    return scores
+    scores: tuple[Score, ...]
+    estimator: str
+    title: str = ""
+    greater_is_better: bool = True
+    undecided: tuple[tuple[str, str], ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    seed: int = 0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    @overload
+    def __getitem__(self, index: int) -> Score: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Score]: ...
+    def __getitem__(self, index: int | slice) -> Score | Sequence[Score]:
+        return self.scores[index]
 
-def _interval(drawn: NDArray[np.float64]) -> tuple[float, float]:
-    defined = drawn[~np.isnan(drawn)]
-    if not defined.size:
-        return math.nan, math.nan
-    low, high = np.percentile(defined, LEVEL)
-    return float(low), float(high)
+    def __len__(self) -> int:
+        return len(self.scores)
 
+    @property
+    def values(self) -> Mapping[str, float]:
+        """Score by model, best first."""
+        return {score.model: score.value for score in self.scores}
 
-def _ranks(oriented: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Rank within each draw: one more than the models that are strictly better; undefined last."""
-    values = np.where(np.isnan(oriented), -np.inf, oriented)
-    better: NDArray[np.int64] = (values[:, None, :] > values[:, :, None]).sum(axis=2)
-    return better + 1
+    def undecided_with(self, model: str) -> tuple[str, ...]:
+        """The models that these images cannot tell from the given one."""
+        return tuple(b if a == model else a for a, b in self.undecided if model in (a, b))
 
-
-def _undecided(
-    a: NDArray[np.float64], b: NDArray[np.float64], whole_a: float, whole_b: float
-) -> bool:
-    """Whether 0 lies in the 95 % interval of the difference of two models' drawn scores."""
-    if math.isnan(whole_a) or math.isnan(whole_b):
-        return math.isnan(whole_a) and math.isnan(whole_b)
-    difference = (a - b)[~np.isnan(a - b)]
-    if not difference.size:
-        return True
-    low, high = np.percentile(difference, LEVEL)
-    return bool(low <= 0 <= high)
+    def __str__(self) -> str:
+        rows = [
+            [
+                str(rank),
+                score.model,
+                number(score.value, 4),
+                span(score.interval),
+                "{} .. {}".format(*score.rank_interval),
+                str(score.images),
+                str(score.empty),
+                str(len(score.skipped) + len(self.skipped)),
+            ]
+            for rank, score in enumerate(self.scores, 1)
+        ]
+        head = [
+            "rank",
+            "model",
+            "score",
+            "95 % interval",
+            "rank 95 %",
+            "images",
+            "empty",
+            "skipped",
+        ]
+        return text_table(head, rows, left=[1])

@@ -11,7 +11,7 @@ from typing import Any
 
 from onnx_cte.agreement import Agreement
 from onnx_cte.errors import OutputError
-from onnx_cte.types import Ranking, Score
+from onnx_cte.ranking import Ranking, Score
 
 FORMAT = 1
 """Version of the JSON layout; raised when a reader of the old one would misread the new one."""
@@ -116,6 +116,7 @@ def ranking_to_json(ranking: Ranking) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "estimator": ranking.estimator,
+        "title": ranking.title,
         "greater_is_better": ranking.greater_is_better,
         "seed": ranking.seed,
         "ranking": [
@@ -157,6 +158,7 @@ def ranking_from_json(document: Mapping[str, Any]) -> Ranking:
         return Ranking(
             scores=tuple(_score(row) for row in document["ranking"]),
             estimator=document["estimator"],
+            title=document["title"],
             greater_is_better=document["greater_is_better"],
             undecided=_pairs(document["undecided"]),
             failed=_pairs(document["failed"]),

@@ -4,15 +4,14 @@ Dataclasses here are frozen: what is measured once is never changed. Protocols a
 a model or an estimator from outside need not import, let alone inherit, anything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, overload
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
-from onnx_cte.tables import number, span, text_table
 
 Device = Literal["auto", "cpu", "cuda"]
 BACKGROUND = "background"
@@ -228,6 +227,11 @@ class Estimator(Protocol):
     greater_is_better: ClassVar[bool]
 
     @property
+    def title(self) -> str:
+        """A few words for tables; ``repr`` is what makes the estimator again."""
+        ...
+
+    @property
     def needs(self) -> Needs: ...
 
     def measure(self, seen: Observation) -> Evidence:
@@ -240,116 +244,3 @@ class Estimator(Protocol):
         NaN is "undefined". An estimator may judge a model by the others' evidence too.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """What an estimator says of one model.
-
-    Attributes
-    ----------
-    model : str
-    value : float
-        NaN: no image gave evidence.
-    interval : tuple of two floats
-        95 % of the value when images are drawn anew with replacement.
-    rank_interval : tuple of two ints
-        95 % of the rank, all models judged on the same draws.
-    images : int
-        Images that gave a value.
-    empty : int
-        Images it was run on that gave none, for there was no foreground to judge.
-    coverage : float
-        Share of `images` among all usable images, in [0, 1].
-    skipped : tuple of (image, reason)
-    notes : tuple of str
-        What was assumed about the model.
-    """
-
-    model: str
-    value: float
-    interval: tuple[float, float]
-    rank_interval: tuple[int, int]
-    images: int
-    empty: int
-    coverage: float
-    skipped: tuple[tuple[str, str], ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking(Sequence[Score]):
-    """Models, best first.
-
-    Attributes
-    ----------
-    scores : tuple of Score
-        Best first; undefined scores last; equal scores in the order of names.
-    estimator : str
-        Its ``repr``: enough to repeat the run.
-    greater_is_better : bool
-    undecided : tuple of (model, model)
-        Pairs that these images cannot tell apart: the 95 % interval of the difference of their
-        scores, over paired draws of images, holds 0. Not transitive, hence pairs and no groups.
-    failed : tuple of (model, reason)
-        Not ranked, not hidden.
-    skipped : tuple of (image, reason)
-        Images that no model could be judged on.
-    seed : int
-    provenance : mapping of str to JSON values
-        Versions, provider, hashes of the models, times.
-    """
-
-    scores: tuple[Score, ...]
-    estimator: str
-    greater_is_better: bool = True
-    undecided: tuple[tuple[str, str], ...] = ()
-    failed: tuple[tuple[str, str], ...] = ()
-    skipped: tuple[tuple[str, str], ...] = ()
-    seed: int = 0
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-
-    @overload
-    def __getitem__(self, index: int) -> Score: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Score]: ...
-    def __getitem__(self, index: int | slice) -> Score | Sequence[Score]:
-        return self.scores[index]
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    @property
-    def values(self) -> Mapping[str, float]:
-        """Score by model, best first."""
-        return {score.model: score.value for score in self.scores}
-
-    def undecided_with(self, model: str) -> tuple[str, ...]:
-        """The models that these images cannot tell from the given one."""
-        return tuple(b if a == model else a for a, b in self.undecided if model in (a, b))
-
-    def __str__(self) -> str:
-        rows = [
-            [
-                str(rank),
-                score.model,
-                number(score.value, 4),
-                span(score.interval),
-                "{} .. {}".format(*score.rank_interval),
-                str(score.images),
-                str(score.empty),
-                str(len(score.skipped) + len(self.skipped)),
-            ]
-            for rank, score in enumerate(self.scores, 1)
-        ]
-        head = [
-            "rank",
-            "model",
-            "score",
-            "95 % interval",
-            "rank 95 %",
-            "images",
-            "empty",
-            "skipped",
-        ]
-        return text_table(head, rows, left=[1])

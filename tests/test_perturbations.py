@@ -91,8 +91,7 @@ def test_seed_image_and_perturbation_all_matter(names):
 def test_networks_of_one_and_three_channels_see_the_same_field():
     one = GaussianNoise().apply(np.zeros((1, 1, 8, 9), np.float32), generator(0, "a"))
     three = GaussianNoise().apply(np.zeros((1, 3, 8, 9), np.float32), generator(0, "a"))
-    assert (one[0, 0] == three[0, 0]).all()
-    assert (three[0, 0] != three[0, 1]).any()
+    assert (three[0] == one[0]).all()
 
 
 @ALL

@@ -14,6 +14,16 @@ from onnx_cte.estimators.confidence import Confidence
 from onnx_cte.estimators.cte import CTE
 from onnx_cte.types import Estimator
 
+__all__ = [
+    "CTE",
+    "ENTRY_POINTS",
+    "ESTIMATORS",
+    "Accuracy",
+    "Confidence",
+    "estimator_named",
+    "known_estimators",
+]
+
 ESTIMATORS: dict[str, type[Any]] = {
     CTE.name: CTE,
     Confidence.name: Confidence,

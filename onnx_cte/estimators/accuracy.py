@@ -33,6 +33,10 @@ class Accuracy:
         metric_named(self.metric, "performance")
 
     @property
+    def title(self) -> str:
+        return self.metric
+
+    @property
     def needs(self) -> Needs:
         return Needs(truth=True)
 

@@ -43,6 +43,10 @@ class Confidence:
             raise unknown_name("kind of confidence", self.kind, KINDS)
 
     @property
+    def title(self) -> str:
+        return self.kind
+
+    @property
     def needs(self) -> Needs:
         return Needs()
 

@@ -53,6 +53,10 @@ class CTE:
             raise OptionError(f"CTE got the same perturbation twice: {', '.join(names)}")
 
     @property
+    def title(self) -> str:
+        return f"cte {self.metric} {'+'.join(p.name for p in self.perturbations)}"
+
+    @property
     def needs(self) -> Needs:
         return Needs(perturbations=self.perturbations)
 

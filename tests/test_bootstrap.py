@@ -5,7 +5,7 @@ import pytest
 
 from onnx_cte.bank import Bank
 from onnx_cte.estimators import CTE
-from onnx_cte.ranking import Judgement
+from onnx_cte.bootstrap import Judgement
 
 NAN = math.nan
 

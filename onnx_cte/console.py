@@ -1,0 +1,95 @@
+"""Rankings as text for a terminal: the table, and what one must know to read it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from onnx_cte.agreement import Agreement
+from onnx_cte.ranking import Ranking
+from onnx_cte.tables import number, text_table
+
+Compared = tuple[Ranking, Agreement]
+"""A ranking without labels, and how well it agrees with the performance."""
+
+
+def ranking_text(ranking: Ranking, compared: Sequence[Compared] = ()) -> str:
+    """A ranking as a table, with what is undecided, assumed, skipped and failed below it.
+
+    Parameters
+    ----------
+    ranking : Ranking
+        In an evaluation, by performance.
+    compared : sequence of (Ranking, Agreement)
+        In an evaluation, the rankings whose scores stand beside the performance.
+
+    Returns
+    -------
+    str
+    """
+    blocks = [_side_by_side(ranking, compared) if compared else str(ranking)]
+    apart = [
+        f"  {score.model}: {', '.join(ranking.undecided_with(score.model))}"
+        for score in ranking
+        if ranking.undecided_with(score.model)
+    ]
+    if apart:
+        blocks.append("these images cannot tell apart\n" + "\n".join(apart))
+    assumed: dict[str, list[str]] = {}
+    for score in ranking:
+        for note in score.notes:
+            assumed.setdefault(note, []).append(score.model)
+    if assumed:
+        lines = [f"  {', '.join(models)}: {note}" for note, models in assumed.items()]
+        blocks.append("assumed\n" + "\n".join(lines))
+    own = [f"  {s.model} on {image}: {reason}" for s in ranking for image, reason in s.skipped]
+    skipped = [f"  {image}: {reason}" for image, reason in ranking.skipped]
+    if skipped or own:
+        blocks.append("skipped\n" + "\n".join([*skipped, *own]))
+    if ranking.failed:
+        lines = [f"  {model}: {reason}" for model, reason in ranking.failed]
+        blocks.append("failed, not ranked\n" + "\n".join(lines))
+    providers = sorted({record["provider"] for record in _records(ranking)})
+    if providers:
+        blocks.append(f"run by {', '.join(providers)}, seed {ranking.seed}")
+    return "\n\n".join(blocks)
+
+
+def _side_by_side(performance: Ranking, compared: Sequence[Compared]) -> str:
+    """Each model's performance and what every estimator said of it."""
+    head = ["model", performance.title, "images", *(ranking.title for ranking, _ in compared)]
+    rows = [
+        [
+            score.model,
+            number(score.value),
+            str(score.images),
+            *(number(ranking.values[score.model]) for ranking, _ in compared),
+        ]
+        for score in performance
+    ]
+    return text_table(head, rows, left=[0])
+
+
+def _records(ranking: Ranking) -> list[dict[str, Any]]:
+    models = ranking.provenance.get("models", {})
+    return [record for record in models.values() if "provider" in record]
+
+
+def agreement_text(compared: Sequence[Compared]) -> str:
+    """Tell in a table, a line an estimator, how well each agrees with the performance."""
+    head = ["estimator", "tau", "p", "rho", "p", "r", "p", "pairs right", "of", "regret", "chosen"]
+    rows = [
+        [
+            ranking.title,
+            number(found.kendall),
+            number(found.kendall_p, 4),
+            number(found.spearman),
+            number(found.spearman_p, 4),
+            number(found.pearson),
+            number(found.pearson_p, 4),
+            number(found.pairs_right),
+            str(found.pairs_counted),
+            number(found.regret, 4),
+            found.chosen,
+        ]
+        for ranking, found in compared
+    ]
+    return text_table(head, rows, left=[0, 10])

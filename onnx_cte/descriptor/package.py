@@ -1,0 +1,176 @@
+"""Reads a package of the BioImage Model Zoo, format 0.4 or 0.5, without touching the network.
+
+The zoo's own library validates the description and turns 0.4 into 0.5. It is slow to import and
+only needed here, hence imported inside the functions.
+"""
+
+import re
+import shutil
+import tempfile
+import warnings
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from onnx_cte.descriptor import ModelDescription
+from onnx_cte.descriptor.legacy import adapted
+from onnx_cte.descriptor.translation import translated
+from onnx_cte.errors import DescriptorError, OptionError
+
+if TYPE_CHECKING:
+    from bioimageio.spec.model.v0_5 import ModelDescr
+
+_SHOWN = 3  # errors of an invalid description: the first ones, the rest often follows from them
+_WIDTH = 160  # letters of each of them
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError)
+
+
+def read_package(path: Path | str, workdir: Path | None = None) -> ModelDescription:
+    """Read a model package: the folder, the description in it, or a zip file of the folder.
+
+    Parameters
+    ----------
+    path : Path or str
+    workdir : Path or None
+        Where to unpack a zip file. It has to exist for as long as the description is used.
+
+    Returns
+    -------
+    ModelDescription
+        With absolute paths. Hashes of the weights and the test tensors, where given, were checked.
+
+    Raises
+    ------
+    DescriptorError
+        If the description is invalid, its files are missing or not those described, or it asks
+        for what we cannot do.
+    OptionError
+        If a zip file is given without a `workdir`.
+    """
+    path = Path(path)
+    package = path.name
+    if path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)):
+        if workdir is None:
+            raise OptionError(f"{path.name} is a zip file; give a workdir to unpack it into")
+        path = unpack(path, workdir)
+    source = _find(path, package)
+    if path.is_file():
+        package = path.absolute().parent.name
+    try:
+        written = _load(source)
+        described = _validated(adapted(written), source)
+        return translated(described, written, source.parent.absolute())
+    except DescriptorError as error:
+        raise DescriptorError(f"{package}/{source.name}: {error}") from error
+
+
+def unpack(archive: Path, into: Path) -> Path:
+    """Unpack a zip file into a new folder of its own.
+
+    Parameters
+    ----------
+    archive : Path
+    into : Path
+        Folder in which the new folder is made; it is made too if need be.
+
+    Returns
+    -------
+    Path
+        The new folder.
+
+    Raises
+    ------
+    DescriptorError
+        If the file cannot be unpacked, or a member would come to lie outside the folder; then
+        nothing is left behind.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{archive.stem}-", dir=into))
+    try:
+        with zipfile.ZipFile(archive) as members:
+            for name in members.namelist():
+                member = PurePosixPath(name.replace("\\", "/"))
+                if member.is_absolute() or ".." in member.parts or ":" in member.parts[0]:
+                    raise DescriptorError(
+                        f"{archive.name}: member '{name}' would be unpacked outside its folder; "
+                        "nothing was unpacked"
+                    )
+            members.extractall(folder)
+    except (DescriptorError, OSError, *_BROKEN_ZIP) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, DescriptorError):
+            raise
+        raise DescriptorError(f"{archive.name} cannot be unpacked: {error}") from error
+    return folder
+
+
+def _find(path: Path, package: str) -> Path:
+    """The description: the path itself, in the folder, or in the only folder within."""
+    from bioimageio.spec.utils import identify_bioimageio_yaml_file_name
+
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise DescriptorError(f"{path}: there is no such file or folder")
+    inner = [p for p in path.iterdir() if p.is_dir() and p.name != "__MACOSX"]
+    for folder in [path, *(inner if len(inner) == 1 else [])]:
+        names = sorted(p.name for p in folder.iterdir() if p.is_file())
+        try:
+            return folder / identify_bioimageio_yaml_file_name(names)
+        except ValueError:
+            continue
+    raise DescriptorError(
+        f"{package}: no model description; expected a file bioimageio.yaml or rdf.yaml"
+    )
+
+
+def _load(source: Path) -> dict[str, Any]:
+    """The description as written, if it is of a kind that can be read."""
+    import ruyaml
+    from bioimageio.spec.utils import read_yaml
+
+    try:
+        content: Any = read_yaml(source)
+    except (ruyaml.error.YAMLError, UnicodeDecodeError) as error:
+        place = " ".join(str(error).split())
+        raise DescriptorError(f"no readable YAML: {place[: 2 * _WIDTH]}") from error
+    if not isinstance(content, dict) or content.get("type") != "model":
+        raise DescriptorError("describes no model (expected an entry 'type: model')")
+    version = str(content.get("format_version"))
+    if not re.match(r"0\.[45](\.|$)", version):
+        raise DescriptorError(f"has format {version}; expected 0.4 or 0.5")
+    if any(i.get("output_of") for i in content.get("inputs") or () if isinstance(i, dict)):
+        raise DescriptorError("its input is the output of another model; expected an image")
+    return content
+
+
+def _validated(content: dict[str, Any], source: Path) -> "ModelDescr":
+    """The description in format 0.5, as the zoo's library reads it."""
+    from bioimageio.spec import ValidationContext, build_description
+    from bioimageio.spec.model.v0_5 import ModelDescr
+
+    # With its own checks of files it would ask the network about every URL and author.
+    context = ValidationContext(
+        root=source.parent.absolute(),
+        file_name=source.name,
+        perform_io_checks=False,
+        log_warnings=False,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            built = build_description(content, context=context, format_version="latest")
+        except Exception as error:  # its converters raise whatever goes wrong in them
+            raise DescriptorError(f"cannot be read: {type(error).__name__}: {error}") from error
+    if isinstance(built, ModelDescr):
+        return built
+    # The first detail judges the format as declared; later ones complain that it is not the newest.
+    errors = next((d.errors for d in built.validation_summary.details if d.errors), [])
+    lines = [f"{'.'.join(map(str, e.loc)) or 'as a whole'}: {e.msg}" for e in errors]
+    shown = [line if len(line) <= _WIDTH else f"{line[:_WIDTH]} ..." for line in lines[:_SHOWN]]
+    if len(lines) > _SHOWN:
+        shown.append(f"and {len(lines) - _SHOWN} more")
+    raise DescriptorError(
+        f"no valid description (format {content['format_version']}): {'; '.join(shown)}"
+    )

@@ -1,0 +1,193 @@
+"""Microscopy files in, one named `Image` at a time; folders are walked lazily."""
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from onnx_cte.errors import ImageError, LabelsError, NothingToRank, OptionError
+from onnx_cte.images.files import Source, find
+from onnx_cte.images.labels import SUFFIXES, pair
+from onnx_cte.images.loading import ImageRef, Loader, Truth
+from onnx_cte.images.readers import READERS, open_file
+from onnx_cte.images.stored import Stored, lay_out, stated
+from onnx_cte.images.windows import Box, box_name, boxes
+
+__all__ = ["READERS", "ImageRef", "Images"]
+
+
+class Images:
+    """Images to rank on, found at once, read one at a time.
+
+    Iterating gives an `ImageRef` for every plane: for each file (PNG, JPEG, TIFF with its OME and
+    ImageJ dialects; the suffixes are those of `READERS`), each slice of a stack, and each window
+    of a large plane. ``ref.load()`` reads it. The images are always "yx" or "cyx"; depth, time and
+    pages are walked slice by slice. Iterating again gives the same references.
+
+    Parameters
+    ----------
+    source : str, path, or iterable of those
+        A folder (walked with all below it, in sorted order; hidden files, and files with other
+        suffixes, are passed over), a glob such as "plate7/*.tif" (``**`` allowed), a file, or
+        several of those.
+    truth : str, path, or iterable of those, optional
+        Label images, for evaluating: whole numbers, 0 for background. They pair with images by
+        path without suffix; see `onnx_cte.images.labels.pair`. Stacks pair slice by slice. A file
+        that is found here is no image, even if it is found in `source`.
+    axes : str, optional
+        What the dimensions of the stored arrays are, a letter each of y, x, c (channels), z, t, in
+        any case: "zyxc". None: what the file says, and an error where that leaves a doubt. For
+        labels, c is left out; where the number of dimensions does not agree, their file decides.
+    channel : int, optional
+        Take this channel alone, counted from 0. None: all of them.
+    limit : int, optional
+        Only the first `limit` references; files after those are not looked at.
+
+    Attributes
+    ----------
+    skipped : tuple of (name, reason)
+        Files that could not even be opened.
+
+    Raises
+    ------
+    NothingToRank
+        If there are no images.
+    LabelsError
+        If there are no labels, or none belongs to any image.
+    OptionError
+        If `axes`, `channel` or `limit` cannot be.
+
+    Notes
+    -----
+    Listing reads headers only. Loading holds one file: of an uncompressed TIFF only what is asked
+    for is read; of other files the plane (PNG, JPEG: the image) is decoded as a whole, in its own
+    dtype, and kept until the next is, so that its windows are cut from one decoding. A plane of
+    more than 2**23 pixels is walked in windows of 2048 x 2048 with 128 pixels of context.
+    Alpha channels are left out, PNG palettes turned to RGB.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np, tifffile
+    >>> stack = np.arange(2400, dtype=np.uint16).reshape(2, 30, 40)
+    >>> with TemporaryDirectory() as folder:
+    ...     tifffile.imwrite(f"{folder}/stack.tif", stack, metadata={"axes": "ZYX"})
+    ...     for ref in Images(folder):
+    ...         image = ref.load()
+    ...         print(image.name, image.axes, image.data.shape)
+    stack.tif[z=0] yx (30, 40)
+    stack.tif[z=1] yx (30, 40)
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        truth: Source | None = None,
+        *,
+        axes: str | None = None,
+        channel: int | None = None,
+        limit: int | None = None,
+    ) -> None:
+        source, truth = _repeatable(source), None if truth is None else _repeatable(truth)
+        if channel is not None and channel < 0:
+            raise OptionError(f"channel={channel}: expected a number from 0 on")
+        if limit is not None and limit < 1:
+            raise OptionError(f"limit={limit}: expected a number from 1 on")
+        given = {"truth": truth, "axes": axes, "channel": channel, "limit": limit}
+        self._said = [repr(_plain(source))]
+        self._said += [
+            f"{key}={_plain(value)!r}" for key, value in given.items() if value is not None
+        ]
+        found = find(source, "image", NothingToRank)
+        self._files = found.files
+        self._unread = list(found.missing)
+        pairs = None if truth is None else self._paired(truth)
+        self._loader = Loader(None if axes is None else stated(axes), channel, pairs)
+        self._refs = tuple(islice(self._listed(), limit))
+
+    def __iter__(self) -> Iterator[ImageRef]:
+        return iter(self._refs)
+
+    def __len__(self) -> int:
+        """How many references there are."""
+        return len(self._refs)
+
+    def __repr__(self) -> str:
+        files = len({ref.group for ref in self._refs})
+        skipped = f", {len(self._unread)} skipped" if self._unread else ""
+        return f"<Images({', '.join(self._said)}): {len(self)} from {files} files{skipped}>"
+
+    @property
+    def skipped(self) -> tuple[tuple[str, str], ...]:
+        """Name and reason of each file that could not even be opened."""
+        return tuple(self._unread)
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether images come with labels."""
+        return self._loader.truth is not None
+
+    def _listed(self) -> Iterator[ImageRef]:
+        """Every reference, file by file; files that cannot be opened are noted."""
+        for name, path in self._files.items():
+            try:
+                arrays = open_file(path, colours=True)
+            except ImageError as error:
+                self._unread.append((name, str(error)))
+                continue
+            for part, stored in enumerate(arrays):
+                said = [f"series={part}"] if len(arrays) > 1 else []
+                for index, window, where in self._places(stored):
+                    full = f"{name}[{','.join(said + where)}]" if said + where else name
+                    yield ImageRef(full, path, name, part, index, window, self._loader)
+
+    def _places(self, stored: Stored) -> Iterator[tuple[tuple[int, ...], Box | None, list[str]]]:
+        """Slice, window, and how both are named, for each plane of an array."""
+        try:
+            layout = lay_out(stored, self._loader.axes, self._loader.channel)
+        except ImageError:  # Loading it says so again, and then it is a skipped image.
+            yield (), None, []
+            return
+        for index in layout.indices():
+            where = layout.label(index)
+            for box in boxes(*layout.size) or (None,):
+                yield index, box, where + ([] if box is None else [box_name(box)])
+
+    def _paired(self, truth: Source) -> Truth:
+        """The label images of each file; label images that are among the images are taken out."""
+        found = find(truth, "label image", LabelsError)
+        if found.missing:
+            raise LabelsError(f"label image '{found.missing[0][0]}': {found.missing[0][1]}")
+        labels = {os.path.abspath(path) for path in found.files.values()}
+        images = {n: p for n, p in self._files.items() if os.path.abspath(p) not in labels}
+        if not images:
+            raise LabelsError(
+                f"images and labels are the same files in {_plain(truth)!r}; "
+                "give a glob that matches only the labels, such as 'folder/*_mask.tif'"
+            )
+        pairs = pair(images, found.files)
+        if not any(pairs.values()):
+            raise LabelsError(
+                f"no label image in {_plain(truth)!r} ({_first(found.files)}) belongs to an image "
+                f"in {self._said[0]} ({_first(images)}); they pair by the same path but for the "
+                f"suffix, or {', '.join(SUFFIXES)} added to the label's"
+            )
+        self._files = images
+        return {n: tuple((label, found.files[label]) for label in p) for n, p in pairs.items()}
+
+
+def _repeatable(source: Source) -> Source:
+    """The source, repeatable: it may be given as a generator."""
+    return source if isinstance(source, str | os.PathLike) else list(source)
+
+
+def _plain(value: object) -> object:
+    """Paths as text, as the user typed them."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _first(names: Iterable[str]) -> str:
+    """Up to three names, for an error."""
+    listed = list(names)
+    return ", ".join([*listed[:3], *(["..."] if len(listed) > 3 else [])])

@@ -1,0 +1,102 @@
+"""Which suffix is read by which reader, and the one file that is open at a time."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from onnx_cte.errors import ImageError
+from onnx_cte.images.pictures import open_picture
+from onnx_cte.images.stored import Stored
+from onnx_cte.images.tiff import open_tiff
+
+Reader = Callable[[Path, bool], tuple[Stored, ...]]
+"""From a file, and whether palettes are turned to colours, to the arrays in it: headers only."""
+
+READERS: dict[str, Reader] = {
+    ".png": open_picture,
+    ".jpg": open_picture,
+    ".jpeg": open_picture,
+    ".tif": open_tiff,
+    ".tiff": open_tiff,
+}
+
+
+def open_file(path: Path, colours: bool) -> tuple[Stored, ...]:
+    """The arrays of a file, by its suffix in any case.
+
+    Parameters
+    ----------
+    path : Path
+    colours : bool
+        Whether palettes are turned to colours (images) or kept as indices (labels).
+
+    Returns
+    -------
+    tuple of Stored
+
+    Raises
+    ------
+    ImageError
+        If there is no reader for the suffix, or the header cannot be read.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ImageError(
+            f"the suffix '{path.suffix}' is not read; expected one of {', '.join(READERS)}"
+        )
+    try:
+        return reader(path, colours)
+    except Exception as error:
+        raise unreadable(error) from error
+
+
+def unreadable(error: Exception) -> ImageError:
+    """What a library said about a broken file, in one line.
+
+    Parameters
+    ----------
+    error : Exception
+        Of any kind, because libraries raise any kind on broken files. An ImageError stays.
+
+    Returns
+    -------
+    ImageError
+    """
+    if isinstance(error, ImageError):
+        return error
+    text = " ".join(str(error).split())
+    return ImageError(f"cannot be read: {text or type(error).__name__}")
+
+
+class OneFile:
+    """The file opened last; its slices and windows are read from one parsing and decoding.
+
+    Not safe between threads: its owner holds a lock.
+
+    Parameters
+    ----------
+    colours : bool
+        Whether palettes are turned to colours.
+
+    Attributes
+    ----------
+    key : (path, size, modification time in ns) or None
+        Of the file that is open.
+    """
+
+    def __init__(self, colours: bool) -> None:
+        self._colours = colours
+        self.key: tuple[Path, int, int] | None = None
+        self._arrays: tuple[Stored, ...] = ()
+
+    def open(self, path: Path) -> tuple[Stored, ...]:
+        """The arrays of a file; what the file before it had decoded is dropped."""
+        try:
+            state = path.stat()
+        except OSError as error:
+            raise unreadable(error) from error
+        key = (path, state.st_size, state.st_mtime_ns)
+        if key != self.key:
+            self.key, self._arrays = None, ()
+            self._arrays = open_file(path, self._colours)
+            self.key = key
+        return self._arrays

@@ -1,0 +1,228 @@
+"""Which dimensions of a stored array are rows, columns and channels, and which are walked."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_cte.errors import ImageError, OptionError
+
+LETTERS = "yxczt"
+"""What `axes` may be made of: rows, columns, channels, depth, time."""
+
+SHORT = 4
+"""An image this narrow that has further dimensions is more likely channels read as columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An array in a file, of which only the header was read.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Without an alpha channel, which is never read.
+    axes : str
+        A capital a dimension, as tifffile names them: Y, X, S (samples), C, Z, T, I and Q (pages
+        of unknown meaning), ...
+    read : callable
+        From {dimension: index} to the array without these dimensions, in any byte order: a view
+        that must not be written to, of the file itself where it is stored plainly.
+    doubt : str
+        Why `axes` cannot be trusted; empty: they can.
+    """
+
+    shape: tuple[int, ...]
+    axes: str
+    read: Callable[[Mapping[int, int]], NDArray[Any]]
+    doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How planes are taken from a stored array.
+
+    Attributes
+    ----------
+    order : tuple of int
+        The dimensions that are (channels,) rows and columns.
+    walked : tuple of (str, int)
+        Name and dimension of what is taken slice by slice, the last one fastest.
+    fixed : mapping of int to int
+        Dimension to index, the same for all planes: a chosen channel, dimensions of length 1.
+    shape : tuple of int
+        Of the stored array.
+    """
+
+    order: tuple[int, ...]
+    walked: tuple[tuple[str, int], ...]
+    fixed: Mapping[int, int]
+    shape: tuple[int, ...]
+
+    @property
+    def axes(self) -> str:
+        """What a plane's dimensions are: "yx" or "cyx"."""
+        return "cyx"[-len(self.order) :]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of a plane."""
+        return self.shape[self.order[-2]], self.shape[self.order[-1]]
+
+    @property
+    def slices(self) -> tuple[int, ...]:
+        """How many there are along each walked dimension."""
+        return tuple(self.shape[dimension] for _, dimension in self.walked)
+
+    def indices(self) -> Iterator[tuple[int, ...]]:
+        """Every slice, in the order of the file; one empty index if nothing is walked."""
+        return product(*(range(count) for count in self.slices))
+
+    def label(self, index: tuple[int, ...]) -> list[str]:
+        """The index as shown in names: ["t=0", "z=3"]."""
+        return [f"{name}={i}" for (name, _), i in zip(self.walked, index, strict=True)]
+
+    def plane(self, stored: Stored, index: tuple[int, ...]) -> NDArray[Any]:
+        """One slice in `axes`, read only as far as it must be; not to be written to."""
+        if len(index) != len(self.walked):
+            raise ImageError("the file has changed since it was listed; list the images anew")
+        chosen = {dimension: i for (_, dimension), i in zip(self.walked, index, strict=True)}
+        array = stored.read({**self.fixed, **chosen})
+        left = sorted(self.order)
+        return array.transpose([left.index(dimension) for dimension in self.order])
+
+
+def stated(axes: str) -> str:
+    """The option `axes` in small letters, checked.
+
+    Parameters
+    ----------
+    axes : str
+        Letters of `LETTERS` in any case, none twice, y and x among them.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    OptionError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> stated("ZYXC")
+    'zyxc'
+    """
+    small = axes.lower()
+    known = set(small) <= set(LETTERS) and len(set(small)) == len(small)
+    if not known or not {"y", "x"} <= set(small):
+        raise OptionError(
+            f"axes={axes!r}: expected one letter a dimension of the stored array, each of "
+            f"{', '.join(LETTERS)} at most once, with y and x, as in axes='zyxc'"
+        )
+    return small
+
+
+def lay_out(stored: Stored, axes: str | None, channel: int | None = None) -> Layout:
+    """Decide what each dimension is; stop on doubt.
+
+    Parameters
+    ----------
+    stored : Stored
+    axes : str or None
+        What the user says, as returned by `stated`; None: what the file says. Dimensions of
+        length 1 may be left out.
+    channel : int or None
+        Take this channel only; None: all.
+
+    Returns
+    -------
+    Layout
+
+    Raises
+    ------
+    ImageError
+        If there are no pixels, if `axes` do not fit the shape, if the file's own axes leave a
+        doubt, if there is no such channel.
+    """
+    if 0 in stored.shape:
+        raise ImageError(f"the image is empty: shape {stored.shape}")
+    letters = _letters(stored, axes)
+    rows, columns = letters.index("y"), letters.index("x")
+    others = [d for d in range(len(letters)) if d not in (rows, columns)]
+    fixed = {d: 0 for d in others if stored.shape[d] == 1}
+    long = [d for d in others if d not in fixed]
+    channels = [d for d in long if letters[d] in "cs"]
+    if len(channels) > 1:
+        raise ImageError(
+            f"{_said(stored, letters)}: both channels (C) and colours (S); {_way_out(stored)}"
+        )
+    last = columns == len(letters) - 1
+    if axes is None and long and last and stored.shape[columns] <= SHORT:
+        raise ImageError(
+            f"{_said(stored, letters)}: {prod(stored.shape[d] for d in long)} planes only "
+            f"{stored.shape[columns]} pixels wide are rather channels stored last; "
+            f"{_way_out(stored)}"
+        )
+    if channel is not None:
+        count = stored.shape[channels[0]] if channels else 1
+        if channel >= count:
+            has = f"{count} channels (0 to {count - 1})" if channels else "one channel (0)"
+            raise ImageError(f"there is no channel {channel}: the image has {has}")
+        fixed |= {d: channel for d in channels}
+    walked = [d for d in long if d not in channels]
+    order = (*(d for d in channels if d not in fixed), rows, columns)
+    return Layout(order, _named(letters, walked), fixed, stored.shape)
+
+
+def _letters(stored: Stored, axes: str | None) -> str:
+    """A small letter a dimension; a blank for what the user left out because its length is 1."""
+    if axes is None:
+        letters = stored.axes.lower()
+        if "y" not in letters or "x" not in letters:
+            missing = " and ".join(a for a in "yx" if a not in letters)
+            raise ImageError(f"{_said(stored, letters)}: no {missing}; {_way_out(stored)}")
+        if stored.doubt:
+            raise ImageError(f"{_said(stored, letters)}: {stored.doubt}; {_way_out(stored)}")
+        return letters
+    if len(axes) == len(stored.shape):
+        return axes
+    long = [d for d, length in enumerate(stored.shape) if length > 1]
+    if len(axes) != len(long):
+        raise ImageError(
+            f"axes='{axes}' has {len(axes)} letters, but the stored array has "
+            f"{len(stored.shape)} dimensions: shape {stored.shape}, read as {stored.axes}"
+        )
+    given = dict(zip(long, axes, strict=True))
+    return "".join(given.get(d, " ") for d in range(len(stored.shape)))
+
+
+def _named(letters: str, walked: list[int]) -> tuple[tuple[str, int], ...]:
+    """Names of the walked dimensions: z, t, ...; what the file does not name is a page."""
+    names: list[str] = []
+    for dimension in walked:
+        name = "page" if letters[dimension] in "iq" else letters[dimension]
+        again = sum(n.rstrip("0123456789") == name for n in names)
+        names.append(f"{name}{again + 1}" if again else name)
+    return tuple(zip(names, walked, strict=True))
+
+
+def _said(stored: Stored, letters: str) -> str:
+    """Shape and axes, for an error."""
+    return f"the stored array has shape {stored.shape}, read as {letters.upper()}"
+
+
+def _way_out(stored: Stored) -> str:
+    """What the user can say, for an error."""
+    example = {2: "yx", 3: "yxc", 4: "zyxc"}.get(len(stored.shape), "tzyxc")
+    return f"state what its dimensions are, as in axes='{example}'"
+
+
+def native(array: NDArray[Any]) -> NDArray[Any]:
+    """A plain, contiguous copy in this machine's byte order, which owns its memory."""
+    return np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True, subok=False)

@@ -1,0 +1,165 @@
+"""Measure models on images: what can be used gives evidence, what cannot becomes a reason.
+
+One model is open and one image in memory at a time; evidence is stored as soon as an image is
+measured, and what is stored already is not measured again.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+from tqdm import tqdm
+
+from onnx_cte.bank import Evidence
+from onnx_cte.errors import CTEError, DeviceError, ImageError, ModelError, OutputError
+from onnx_cte.evidence import EvidenceStore, evidence_key
+from onnx_cte.provenance import package_version
+from onnx_cte.types import Device, Estimator, ImageRef, Model, Needs, Observation, Segmenter
+
+# These concern the whole run: no row for one model or image could stand for them.
+_FATAL = (DeviceError, OutputError)
+
+
+class Measurements:
+    """The evidence of one run as it accumulates.
+
+    Parameters
+    ----------
+    refs : sequence of ImageRef
+        In the order in which evidence is aligned.
+    estimators : sequence of Estimator
+    seed : int
+    store : EvidenceStore
+    strict : bool
+        Raise the first error of a model or an image.
+
+    Attributes
+    ----------
+    evidence : list of mappings
+        For each estimator, the evidence of each model that could be used, image by image.
+    unusable : mapping of int to str
+        Images that no model can use, by index, with the reason; they are not read again.
+    skipped : mapping of str to list of (image, reason)
+        By model.
+    notes : mapping of str to tuple of str
+        By model; its keys are the models that could be used.
+    failed : list of (model, reason)
+    records : mapping of str to JSON values
+        What each model recorded of itself.
+    """
+
+    def __init__(
+        self,
+        refs: Sequence[ImageRef],
+        estimators: Sequence[Estimator],
+        seed: int,
+        store: EvidenceStore,
+        strict: bool,
+    ) -> None:
+        self.refs, self.estimators = refs, estimators
+        self.seed, self.store, self.strict = seed, store, strict
+        self.needs = Needs()
+        for estimator in estimators:
+            self.needs |= estimator.needs
+        self.version = package_version()
+        self.evidence: list[dict[str, list[Evidence | None]]] = [{} for _ in estimators]
+        self.unusable: dict[int, str] = {}  # images that no model can use: not read again
+        self.skipped: dict[str, list[tuple[str, str]]] = {}
+        self.notes: dict[str, tuple[str, ...]] = {}
+        self.failed: list[tuple[str, str]] = []
+        self.records: dict[str, Any] = {}
+
+    def measure(self, model: Model, device: Device, jobs: int | None, bar: "tqdm[Any]") -> None:
+        """Measure one model on all images."""
+        try:
+            segmenter = model.open(device, jobs)
+        except _FATAL:
+            raise
+        except Exception as error:
+            if self.strict:
+                raise
+            self.failed.append((model.name, _reason(error)))
+            bar.update(len(self.refs))
+            return
+        with closing(segmenter):
+            found: list[Sequence[Evidence] | None] = []
+            skipped: list[tuple[str, str]] = []
+            for index, ref in enumerate(self.refs):
+                seen = None
+                if index not in self.unusable:
+                    try:
+                        seen = self._evidence(segmenter, index)
+                    except _FATAL:
+                        raise
+                    except Exception as error:
+                        if self.strict:
+                            raise
+                        skipped.append((ref.name, _reason(error)))
+                found.append(seen)
+                bar.update()
+            self._keep(segmenter, found, skipped)
+
+    def _evidence(self, segmenter: Segmenter, index: int) -> Sequence[Evidence] | None:
+        """Evidence of every estimator on one image, from the store or measured."""
+        try:
+            image = self.refs[index].load()
+        except ImageError as error:
+            if self.strict:
+                raise
+            self.unusable[index] = _reason(error)
+            return None
+        keyed = bool(segmenter.identity and image.fingerprint)
+        keys = [
+            evidence_key(
+                self.version,
+                segmenter.identity,
+                image.fingerprint,
+                image.name,
+                repr(estimator),
+                self.seed,
+            )
+            for estimator in self.estimators
+        ]
+        known = [self.store.get(key) if keyed else None for key in keys]
+        missing = [i for i, evidence in enumerate(known) if evidence is None]
+        if missing:
+            seen = segmenter.observe(image, self.needs, self.seed)
+            fresh = {i: _measured(self.estimators[i], seen) for i in missing}
+            if keyed:
+                self.store.put({keys[i]: evidence for i, evidence in fresh.items()})
+            known = [fresh.get(i, evidence) for i, evidence in enumerate(known)]
+        return [evidence for evidence in known if evidence is not None]
+
+    def _keep(
+        self,
+        segmenter: Segmenter,
+        found: Sequence[Sequence[Evidence] | None],
+        skipped: list[tuple[str, str]],
+    ) -> None:
+        """Take a model into the bank, or list it as failed if no image could be used with it."""
+        name = segmenter.name
+        self.records[name] = dict(segmenter.record)
+        if skipped and not any(seen is not None for seen in found):
+            reason, count = Counter(reason for _, reason in skipped).most_common(1)[0]
+            self.failed.append((name, f"on {count} of {len(self.refs)} images: {reason}"))
+            return
+        self.notes[name] = segmenter.notes
+        self.skipped[name] = skipped
+        for number, column in enumerate(self.evidence):
+            column[name] = [None if seen is None else seen[number] for seen in found]
+
+
+def _measured(estimator: Estimator, seen: Observation) -> Evidence:
+    try:
+        return estimator.measure(seen)
+    except CTEError:
+        raise
+    except Exception as error:
+        raise ModelError(f"estimator '{estimator.name}' failed: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """One line for a row; an error that is not ours is named by its type."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, CTEError) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,103 @@
+"""A model that is no ONNX file: anything that can be called."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_cte.errors import OptionError
+from onnx_cte.preprocessing import named_steps
+from onnx_cte.segmenters.pipeline import Predict, Recipe, observe
+from onnx_cte.types import BACKGROUND, FOREGROUND, Device, Image, Needs, Observation
+
+
+class BlackBox:
+    """A callable as a model: ranked beside ONNX models, disturbed at its input.
+
+    Parameters
+    ----------
+    name : str
+        Unique in its ranking.
+    predict : callable
+        Takes a normalised (1, C, H, W) float32 tensor, returns (1, C', H, W) probabilities.
+    roles : tuple of str
+        Meaning of the C' channels: one ``foreground``, or classes of which one is ``background``.
+    channels : int
+        C, usually 1 or 3; grey and RGB images are turned into each other.
+    normalize : {"percentile", "zscore", "minmax", "none"}
+        Applied to each image before `predict` sees it.
+    size : (int, int)
+        Sides it takes: (minimum, step); images are padded to it. A step of 0 fixes the side.
+    halo : int
+        Px at a tile's seams that are not to be trusted, when an image is cut into tiles.
+    threshold : float
+        Foreground is where its probability is strictly greater.
+    identity : str
+        Something that changes whenever the predictions would (a version, a hash). Without it,
+        measurements are not kept for a later run, for nobody can tell whether they still hold.
+
+    Raises
+    ------
+    OptionError
+        If the name is empty, or no role is ``foreground`` or ``background``.
+
+    Examples
+    --------
+    >>> BlackBox("bright", predict=lambda tensor: tensor.clip(0, 1))
+    BlackBox('bright')
+    """
+
+    def __init__(
+        self,
+        name: str,
+        predict: Predict,
+        *,
+        roles: tuple[str, ...] = (FOREGROUND,),
+        channels: int = 1,
+        normalize: Literal["percentile", "zscore", "minmax", "none"] = "percentile",
+        size: tuple[int, int] = (1, 1),
+        halo: int = 0,
+        threshold: float = 0.5,
+        identity: str = "",
+    ) -> None:
+        if not name:
+            raise OptionError("a model needs a name, by which the ranking can list it")
+        if not {FOREGROUND, BACKGROUND} & set(roles):
+            raise OptionError(
+                f"model '{name}': roles are {', '.join(roles)}; expected one to be "
+                f"'{FOREGROUND}', or '{BACKGROUND}' among classes"
+            )
+        minimum, step = size
+        side = (minimum, step) if step else minimum
+        self.name = name
+        self.notes = (f"normalised by {normalize}",)
+        self._predict = predict
+        self._recipe = Recipe(
+            channels=channels,
+            before=named_steps(normalize),
+            after=(),
+            roles=roles,
+            threshold=threshold,
+            sizes=(side, side),
+            halo=(halo, halo),
+        )
+        # The recipe is part of what determines the predictions.
+        self.identity = f"{identity} {self._recipe!r}" if identity else ""
+        self.record: Mapping[str, Any] = {"kind": "black box", "identity": identity}
+
+    def __repr__(self) -> str:
+        return f"BlackBox({self.name!r})"
+
+    def open(self, device: Device, threads: int | None) -> "BlackBox":
+        """Return itself: where a callable runs is its own affair."""
+        return self
+
+    def observe(self, image: Image, needs: Needs, seed: int) -> Observation:
+        return observe(self._recipe, self._checked, image, needs, seed)
+
+    def close(self) -> None:
+        """Do nothing: it may be ranked again."""
+
+    def _checked(self, tile: NDArray[np.float32]) -> NDArray[Any]:
+        return np.asarray(self._predict(tile))

@@ -1,0 +1,123 @@
+"""Folders of models: every package and every ``.onnx`` file below."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from onnx_cte.errors import NothingToRank, OptionError
+from onnx_cte.preprocessing import named_steps
+from onnx_cte.segmenters.onnx_model import TILE_LIMIT, OnnxModel
+
+DESCRIPTIONS = ("bioimageio.yaml", "bioimageio.yml", "rdf.yaml", "rdf.yml", "model.yaml")
+ARCHIVES = (".zip",)
+BARE = (".onnx",)
+
+
+def open_models(
+    source: str | Path | Sequence[str | Path],
+    *,
+    normalize: str | None = None,
+    foreground: int | None = None,
+    threshold: float | None = None,
+    tile_limit: int = TILE_LIMIT,
+) -> list[OnnxModel]:
+    """List the models below a folder; none is loaded before its turn comes.
+
+    Parameters
+    ----------
+    source : str, Path or sequence of these
+        A folder, searched with its subfolders; a package (folder, zip or its description) or an
+        ``.onnx`` file; or several. A folder with a description is one model, and what lies in it
+        is its own.
+    normalize : {"percentile", "zscore", "minmax", "none"} or None
+        How models without a description want their images; None assumes percentiles.
+    foreground : int or None
+        For models without a description, the output channel to judge, counted from 0.
+    threshold : float or None
+        For all models: foreground is where its probability is strictly greater. None: 0.5.
+    tile_limit : int
+        Longest side of a tile, in px, for networks that take any size.
+
+    Returns
+    -------
+    list of OnnxModel
+        In the order of their names: the path below `source`, without ``.onnx``.
+
+    Raises
+    ------
+    NothingToRank
+        If there is no model; the text says what there is instead.
+    OptionError
+        If `normalize` is unknown.
+
+    Examples
+    --------
+    >>> open_models("models/nuclei")  # doctest: +SKIP
+    [OnnxModel('brightfield', 'models/nuclei/brightfield'), ...]
+    """
+    if normalize is not None:
+        named_steps(normalize)
+    if threshold is not None and not 0 <= threshold < 1:
+        raise OptionError(f"the threshold is a probability in [0, 1), not {threshold}")
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    found: dict[str, Path] = {}
+    for start in map(Path, sources):
+        for path in _models_below(start):
+            if path in found.values():
+                continue
+            name = _name(path, start)
+            # A package "a" beside a file "a.onnx", or two sources with the same names below.
+            found[name if name not in found else str(path)] = path
+    if not found:
+        raise NothingToRank(_nothing(sources))
+    return [
+        OnnxModel(
+            name,
+            found[name],
+            normalize=normalize,
+            foreground=foreground,
+            threshold=threshold,
+            tile_limit=tile_limit,
+        )
+        for name in sorted(found)
+    ]
+
+
+def _models_below(start: Path) -> Iterator[Path]:
+    if start.is_file():
+        # A single file is taken for a model whatever its name; opening it will tell.
+        yield start.parent if start.name in DESCRIPTIONS else start
+        return
+    if any((start / name).is_file() for name in DESCRIPTIONS):
+        yield start
+        return
+    for folder, below, files in os.walk(start):
+        below.sort()
+        here = Path(folder)
+        below[:] = [name for name in below if not name.startswith(".")]
+        if here != start and any(name in files for name in DESCRIPTIONS):
+            below.clear()
+            yield here
+            continue
+        for file in sorted(files):
+            if Path(file).suffix.lower() in (*BARE, *ARCHIVES) and not file.startswith("."):
+                yield here / file
+
+
+def _name(path: Path, start: Path) -> str:
+    relative = path.name if path == start or start.is_file() else path.relative_to(start).as_posix()
+    for suffix in (*BARE, *ARCHIVES):
+        relative = relative.removesuffix(suffix)
+    return relative
+
+
+def _nothing(sources: Sequence[str | Path]) -> str:
+    places = ", ".join(f"'{source}'" for source in sources) or "an empty list"
+    missing = [str(source) for source in sources if not Path(source).exists()]
+    if missing:
+        return f"no models: '{missing[0]}' does not exist"
+    others = sum(len(files) for source in sources for _, _, files in os.walk(source))
+    return (
+        f"no models in {places}: looked for {DESCRIPTIONS[0]} (a BioImage Model Zoo package), "
+        f"{', '.join((*ARCHIVES, *BARE))}; there are {others} other files"
+    )

@@ -1,0 +1,277 @@
+"""An ONNX file, or a package around one, as a model that can be opened and ranked."""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_cte.descriptor import ModelDescription
+from onnx_cte.descriptor.package import read_package
+from onnx_cte.errors import DescriptorError, GraphError, SelfTestFailed
+from onnx_cte.graph.signature import Signature, read_signature
+from onnx_cte.preprocessing import apply_steps
+from onnx_cte.segmenters.network import Network
+from onnx_cte.segmenters.outputs import settle
+from onnx_cte.segmenters.pipeline import Recipe, observe
+from onnx_cte.segmenters.probing import describe_bare, trial_image
+from onnx_cte.sessions import Session, choose_device, cores
+from onnx_cte.types import Device, Image, Needs, Observation
+
+TILE_LIMIT = 1024
+"""Longest side of a tile, in px, for networks of free size: bounds memory on large images."""
+
+# A model reproduces its test tensors if all but so many of a million values are this close: what
+# other kinds of processors, and cuDNN, do to the last digits of a float32 network.
+ABSOLUTE, RELATIVE, PER_MILLION = 1e-3, 1e-3, 100
+
+
+class OnnxModel:
+    """A model on disk: a package of the BioImage Model Zoo, or a bare ``.onnx`` file.
+
+    Parameters
+    ----------
+    name : str
+        Unique in its ranking.
+    path : Path
+        Folder, description, ``.zip`` or ``.onnx``.
+    normalize : {"percentile", "zscore", "minmax", "none"} or None
+        How a bare file wants its images; a package says so itself.
+    foreground : int or None
+        For a bare file, the output channel to judge, counted from 0; a package names its channels.
+    threshold : float or None
+        Foreground is where its probability is strictly greater. None: 0.5.
+    tile_limit : int
+        Longest side of a tile, in px, for networks of free size.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        *,
+        normalize: str | None = None,
+        foreground: int | None = None,
+        threshold: float | None = None,
+        tile_limit: int = TILE_LIMIT,
+    ) -> None:
+        self.name, self.path = name, path
+        self.normalize, self.foreground, self.threshold = normalize, foreground, threshold
+        self.tile_limit = tile_limit
+
+    def __repr__(self) -> str:
+        return f"OnnxModel({self.name!r}, {str(self.path)!r})"
+
+    def open(self, device: Device, threads: int | None) -> "OnnxSegmenter":
+        """Load it, find out or check what it takes and gives, and run its own test.
+
+        Raises
+        ------
+        DescriptorError, GraphError, SelfTestFailed, InferenceError
+            If it cannot be ranked.
+        DeviceError
+            If the device asked for is not there.
+        """
+        chosen = choose_device(device)
+        threads = threads or cores()
+        held = ExitStack()
+        try:
+            if self.path.suffix.lower() == ".onnx":
+                signature = read_signature(self.path)
+                session = Session(self.path, chosen, threads)
+                description, network = self._from_graph(session, signature)
+            else:
+                described = read_package(self.path, self._workdir(held))
+                signature = read_signature(described.weights)
+                session = Session(described.weights, chosen, threads)
+                description, network = self._from_package(described, session)
+        except BaseException:
+            held.close()
+            raise
+        record = {
+            "kind": description.origin,
+            "sha256": _sha256(signature),
+            "description": description.fingerprint(),
+            "opset": signature.opset,
+            "provider": session.provider,
+            "threads": threads,
+        }
+        recipe = _recipe(description, self.tile_limit)
+        return OnnxSegmenter(self.name, description, network, recipe, record, held)
+
+    def _workdir(self, held: ExitStack) -> Path | None:
+        """Make a place to unpack a zip into, for as long as the model is open."""
+        if not self.path.is_file():
+            return None
+        folder = tempfile.TemporaryDirectory(prefix="onnx-cte-", ignore_cleanup_errors=True)
+        return Path(held.enter_context(folder))
+
+    def _from_package(
+        self, described: ModelDescription, session: Session
+    ) -> tuple[ModelDescription, Network]:
+        _require_planes(described)
+        network = Network(session, described.input, described.output)
+        expected = self_test(described, network)
+        notes = list(described.notes)
+        if not expected:
+            notes.append("the package has no test tensors: not checked against its authors' run")
+        for option, value in (("normalize", self.normalize), ("foreground", self.foreground)):
+            if value is not None:
+                notes.append(f"--{option} {value} not used: the package's description says it")
+        described = replace(described, notes=tuple(notes))
+        raw = _trial(described, network)
+        return settle(described, raw, foreground=None, threshold=self.threshold), network
+
+    def _from_graph(
+        self, session: Session, signature: Signature
+    ) -> tuple[ModelDescription, Network]:
+        described = describe_bare(
+            self.path, session, normalize=self.normalize, opset=signature.opset
+        )
+        network = Network(session, described.input, described.output)
+        raw = _trial(described, network)
+        settled = settle(described, raw, foreground=self.foreground, threshold=self.threshold)
+        return settled, network
+
+
+class OnnxSegmenter:
+    """An opened `OnnxModel`.
+
+    Attributes
+    ----------
+    description : ModelDescription
+        With all that was found out when it was opened.
+    network : Network
+    """
+
+    def __init__(
+        self,
+        name: str,
+        description: ModelDescription,
+        network: Network,
+        recipe: Recipe,
+        record: Mapping[str, Any],
+        held: ExitStack,
+    ) -> None:
+        self.name, self.description, self.network = name, description, network
+        self.notes, self.record = description.notes, record
+        self.identity = hashlib.sha256(
+            repr((record["sha256"], record["description"], recipe, record["provider"])).encode()
+        ).hexdigest()
+        self._recipe, self._held = recipe, held
+
+    def observe(self, image: Image, needs: Needs, seed: int) -> Observation:
+        return observe(self._recipe, self.network, image, needs, seed)
+
+    def close(self) -> None:
+        self.network.session.close()
+        self._held.close()
+
+
+def self_test(description: ModelDescription, network: Network) -> bool:
+    """Run a package's own test tensors.
+
+    Parameters
+    ----------
+    description : ModelDescription
+    network : Network
+
+    Returns
+    -------
+    bool
+        Whether there were any.
+
+    Raises
+    ------
+    SelfTestFailed
+        If the result differs from the test output; the text has the largest difference.
+    """
+    if description.test_input is None or description.test_output is None:
+        return False
+    given, expected = _array(description.test_input), _array(description.test_output)
+    tensor = apply_steps(given, description.input.axes, description.input.steps)
+    raw = network.native(tensor)
+    found = apply_steps(raw, description.output.axes, description.output.steps)
+    if found.shape != expected.shape:
+        raise SelfTestFailed(
+            f"{description.name}: its test output has shape {expected.shape}, "
+            f"running its test input gives {found.shape}"
+        )
+    difference = np.abs(found.astype(np.float64) - expected)
+    # Written so that NaN counts as wrong.
+    wrong = int(np.count_nonzero(~(difference <= ABSOLUTE + RELATIVE * np.abs(expected))))
+    if wrong * 1_000_000 > PER_MILLION * difference.size:
+        raise SelfTestFailed(
+            f"{description.name}: does not reproduce its own test tensors: largest difference "
+            f"{difference.max():.3g}, {wrong} of {difference.size} values differ by more than "
+            f"{ABSOLUTE:g} + {RELATIVE:g} of their size; export it again"
+        )
+    return True
+
+
+def _trial(description: ModelDescription, network: Network) -> NDArray[Any]:
+    """Raw (1, C, H, W) output on the test input, or on blobs of a size that the network takes."""
+    spec = description.input
+    if description.test_input is not None:
+        image = apply_steps(_array(description.test_input), spec.axes, spec.steps)
+    else:
+        lengths = {"b": 1, "c": spec.channels or 1}
+        for axis, size in spec.sizes:
+            least = max(size.minimum, 2 * description.output.border_along(axis) + 1)
+            more = -(-max(0, 96 - least) // size.step) * size.step if size.step else 0
+            lengths[axis] = least + more
+        image = trial_image([lengths[axis] for axis in spec.axes], spec.axes)
+    raw = network.native(image)
+    return network.arranged(raw)
+
+
+def _recipe(description: ModelDescription, limit: int) -> Recipe:
+    spec, out = description.input, description.output
+    rules = tuple(size.rule for axis in "yx" if (size := spec.size_along(axis)) is not None)
+    if len(rules) != 2:
+        raise DescriptorError(f"{description.name}: its input has no sizes for y and x")
+    return Recipe(
+        channels=spec.channels or 1,
+        before=spec.steps,
+        after=out.steps,
+        roles=description.roles,
+        threshold=description.threshold,
+        sizes=(rules[0], rules[1]),
+        halo=(out.halo_along("y"), out.halo_along("x")),
+        border=(out.border_along("y"), out.border_along("x")),
+        limit=limit,
+    )
+
+
+def _require_planes(description: ModelDescription) -> None:
+    for spec in (description.input, description.output):
+        if not {"y", "x"} <= set(spec.axes) or set(spec.axes) - set("bcyx"):
+            raise DescriptorError(
+                f"{description.name}: tensor '{spec.name}' has the axes {spec.axes}; only networks "
+                "on planes (y and x, with b and c) can be ranked"
+            )
+
+
+def _array(path: Path) -> NDArray[Any]:
+    try:
+        loaded: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DescriptorError(f"test tensor {path.name} cannot be read: {error}") from error
+    return loaded
+
+
+def _sha256(signature: Signature) -> str:
+    """Hash of the file and its external data; their names do not matter."""
+    whole = hashlib.sha256()
+    for path in signature.files:
+        try:
+            with path.open("rb") as file:
+                whole.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise GraphError(f"{path.name}: cannot be read: {error.strerror or error}") from error
+    return whole.hexdigest()

@@ -1,0 +1,165 @@
+"""One image in, one `Observation` out: what every kind of model has in common.
+
+Channels are matched, the model's own normalisation is applied to the whole image, the normalised
+image is disturbed, and each version is run (tile by tile if need be) and turned into probabilities.
+Disturbing comes before padding and tiling, so that a model's size rule cannot change the noise.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_cte.descriptor import Step
+from onnx_cte.errors import ImageError, InferenceError
+from onnx_cte.perturbations import generator
+from onnx_cte.preprocessing import apply_steps
+from onnx_cte.tiling import Size, run_tiled
+from onnx_cte.types import Image, Needs, Observation, Prediction
+
+Predict = Callable[[NDArray[np.float32]], NDArray[Any]]
+"""A network: normalised (1, C, h, w) float32 to raw (1, C', h', w')."""
+
+# Rec. 709 luminance, the weights of the sRGB primaries (ITU-R BT.709-6, item 3.2).
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
+# Rounding in half precision; anything beyond is not a probability.
+_TOLERANCE = 2e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What must be known of a network to judge it.
+
+    Attributes
+    ----------
+    channels : int
+        Of its input.
+    before, after : tuple of Step
+        Normalisation of the image, and what turns the raw output into probabilities.
+    roles : tuple of str
+        Of the output's channels, as in `Prediction`.
+    threshold : float
+    sizes, halo, border
+        As in `onnx_cte.tiling.run_tiled`, for height and width.
+    limit : int
+        Longest side of a tile, in px, for networks that take any size.
+    """
+
+    channels: int
+    before: tuple[Step, ...]
+    after: tuple[Step, ...]
+    roles: tuple[str, ...]
+    threshold: float = 0.5
+    sizes: tuple[Size, Size] = ((1, 1), (1, 1))
+    halo: tuple[int, int] = (0, 0)
+    border: tuple[int, int] = (0, 0)
+    limit: int = 1024
+
+
+def observe(recipe: Recipe, predict: Predict, image: Image, needs: Needs, seed: int) -> Observation:
+    """Run a network on an image and on its perturbed versions.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    predict : callable
+    image : Image
+    needs : Needs
+    seed : int
+
+    Returns
+    -------
+    Observation
+        Of the image's window, if it is part of a larger one.
+
+    Raises
+    ------
+    ImageError
+        If the image has channels that the network cannot take, or is too small.
+    InferenceError
+        If the network fails, or returns what is no probability.
+    """
+    tensor = normalised(recipe, image)
+    inner = image.window or (slice(None), slice(None))
+    perturbed = {}
+    for perturbation in needs.perturbations:
+        disturbed = perturbation.apply(tensor, generator(seed, image.name, perturbation.name))
+        maps = perturbation.restore(probabilities(recipe, predict, disturbed))
+        perturbed[perturbation.name] = _prediction(recipe, maps, inner)
+    return Observation(
+        image=image.name,
+        pixels=_grey(image)[inner],
+        reference=_prediction(recipe, probabilities(recipe, predict, tensor), inner),
+        perturbed=perturbed,
+        truth=image.truth,
+    )
+
+
+def normalised(recipe: Recipe, image: Image) -> NDArray[np.float32]:
+    """The image as the network wants it: (1, C, H, W), before any padding."""
+    whole = None if image.whole is None else _channels(image.whole, image, recipe.channels)[None]
+    tensor = _channels(image.data, image, recipe.channels)[None]
+    return np.asarray(apply_steps(tensor, "bcyx", recipe.before, whole), dtype=np.float32)
+
+
+def probabilities(
+    recipe: Recipe, predict: Predict, tensor: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Maps of shape (C', H, W) in [0, 1], for a normalised image of any size."""
+    raw = run_tiled(
+        tensor,
+        predict,
+        sizes=recipe.sizes,
+        halo=recipe.halo,
+        border=recipe.border,
+        limit=recipe.limit,
+    )
+    if len(raw) != len(recipe.roles):
+        raise InferenceError(
+            f"the network returned {len(raw)} channels, expected {len(recipe.roles)}: "
+            f"{', '.join(recipe.roles)}"
+        )
+    maps = np.asarray(apply_steps(raw[None], "bcyx", recipe.after)[0], dtype=np.float32)
+    low, high = float(maps.min()), float(maps.max())
+    # Written so that NaN fails it as well.
+    if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
+        raise InferenceError(
+            f"the output reaches from {low:.4g} to {high:.4g}, expected probabilities in [0, 1]; "
+            "check the model's normalisation and its output steps"
+        )
+    return maps
+
+
+def _prediction(
+    recipe: Recipe, maps: NDArray[np.float32], inner: tuple[slice, slice]
+) -> Prediction:
+    return Prediction(maps[(slice(None), *inner)], recipe.roles, recipe.threshold)
+
+
+def _channels(data: NDArray[Any], image: Image, wanted: int) -> NDArray[Any]:
+    """Give (C, H, W) with as many channels as wanted: grey and RGB turn into each other."""
+    planes = data[None] if image.axes == "yx" else data
+    if len(planes) == wanted:
+        return planes
+    if len(planes) == 1 and wanted == 3:
+        return np.broadcast_to(planes, (3, *planes.shape[1:]))
+    if len(planes) == 3 and wanted == 1:
+        return _luminance(planes)[None]
+    raise ImageError(
+        f"the image has {len(planes)} channel{'s' * (len(planes) > 1)}, the network takes {wanted}"
+        + ("; choose one with --channel" if wanted == 1 else "")
+    )
+
+
+def _grey(image: Image) -> NDArray[Any]:
+    """One plane to look at: RGB as luminance, of other channels the first."""
+    if image.axes == "yx":
+        return image.data
+    plane: NDArray[Any] = _luminance(image.data) if len(image.data) == 3 else image.data[0]
+    return plane
+
+
+def _luminance(planes: NDArray[Any]) -> NDArray[np.float32]:
+    return np.tensordot(_LUMINANCE, planes.astype(np.float32, copy=False), axes=1)

@@ -1,0 +1,185 @@
+"""Bare ONNX files: what is found out about them, and what is refused."""
+
+import numpy as np
+import pytest
+from networks import FLOAT, blur, channels_last, classes, classifier, coarse, save, strided
+from onnx import TensorProto, helper
+
+from onnx_cte.errors import GraphError, OptionError
+from onnx_cte.segmenters import OnnxModel
+from onnx_cte.types import Image, Needs
+
+IMAGE = Image("a", (np.add.outer(np.arange(40), np.arange(52)) % 17 * 15).astype(np.uint8), "yx")
+
+
+def opened(path, **options):
+    return OnnxModel(path.stem, path, **options).open("cpu", 1)
+
+
+def test_a_network_of_any_size(tmp_path):
+    found = opened(blur(tmp_path / "net.onnx"))
+    spec = found.description.input
+    assert spec.axes == "bcyx"
+    assert spec.channels == 1
+    assert spec.size_along("y").rule == (1, 1)
+    assert found.description.roles == ("foreground",)
+    text = "\n".join(found.notes)
+    assert "normalised by percentile (assumed)" in text
+    assert "taken as probabilities" in text
+    assert found.record["provider"] == "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize("stride", [2, 8, 32])
+def test_the_stride_is_found(tmp_path, stride):
+    spec = opened(strided(tmp_path / "net.onnx", stride)).description.input
+    assert spec.size_along("y").rule == (stride, stride)
+    assert spec.size_along("x").rule == (stride, stride)
+
+
+def test_fixed_sizes_are_read_from_the_graph(tmp_path):
+    found = opened(blur(tmp_path / "net.onnx", sides=(32, 48)))
+    assert found.description.input.size_along("y").rule == 32
+    assert found.description.input.size_along("x").rule == 48
+    seen = found.observe(IMAGE, Needs(), 0)
+    assert seen.reference.maps.shape == (1, 40, 52)
+
+
+def test_logits_get_a_sigmoid(tmp_path):
+    logits = opened(blur(tmp_path / "logits.onnx", last=""))
+    ready = opened(blur(tmp_path / "ready.onnx"))
+    assert "taken as logits, sigmoid added" in "\n".join(logits.notes)
+    one, other = (net.observe(IMAGE, Needs(), 0).reference.maps for net in (logits, ready))
+    assert np.abs(one - other).max() < 1e-6
+    assert one.max() - one.min() > 0.1
+
+
+def test_channels_last_gives_the_same(tmp_path):
+    last = opened(channels_last(tmp_path / "last.onnx"))
+    first = opened(blur(tmp_path / "first.onnx"))
+    assert last.description.input.axes == "byxc"
+    assert last.description.output.axes == "byxc"
+    one, other = (net.observe(IMAGE, Needs(), 0).reference.maps for net in (last, first))
+    assert np.abs(one - other).max() < 1e-6
+
+
+def test_convolutions_without_padding(tmp_path):
+    found = opened(blur(tmp_path / "net.onnx", pad=False))
+    assert found.description.output.border_along("y") == 2
+    seen = found.observe(IMAGE, Needs(), 0).reference.maps
+    padded = opened(blur(tmp_path / "padded.onnx")).observe(IMAGE, Needs(), 0).reference.maps
+    assert seen.shape == (1, 40, 52)
+    assert np.abs(seen - padded)[:, 2:-2, 2:-2].max() < 1e-6
+
+
+@pytest.mark.parametrize("softmax", [True, False])
+def test_classes_that_sum_to_one(tmp_path, softmax):
+    found = opened(classes(tmp_path / "net.onnx", softmax=softmax))
+    assert found.description.roles == ("background", "class1", "class2")
+    seen = found.observe(IMAGE, Needs(), 0).reference
+    assert seen.exclusive
+    assert set(np.unique(seen.classes)) == {0, 1, 2}
+    assert np.allclose(seen.maps.sum(axis=0), 1, atol=1e-5)
+
+
+def test_a_stated_foreground_makes_it_binary(tmp_path):
+    found = opened(classes(tmp_path / "net.onnx"), foreground=2, threshold=0.7)
+    seen = found.observe(IMAGE, Needs(), 0).reference
+    assert not seen.exclusive
+    assert seen.threshold == 0.7
+    assert (seen.classes == (seen.maps[2] > np.float32(0.7))).all()
+    with pytest.raises(OptionError, match="no channel 3 to take as foreground; it has 3"):
+        opened(classes(tmp_path / "net.onnx"), foreground=3)
+
+
+def test_a_stated_normalisation_is_used_and_noted(tmp_path):
+    path = blur(tmp_path / "net.onnx")
+    plain = opened(path, normalize="none")
+    assert "normalised by none (as stated)" in "\n".join(plain.notes)
+    bright = Image("a", np.full((16, 16), 0.4, np.float32) + np.eye(16, dtype=np.float32), "yx")
+    assert plain.observe(bright, Needs(), 0).reference.maps[0, 3, 12] == pytest.approx(0.5)
+    assert plain.identity != opened(path).identity
+
+
+def test_of_several_outputs_the_first_map_is_judged(tmp_path):
+    shape = ["N", 1, "H", "W"]
+    path = save(
+        tmp_path / "net.onnx",
+        [
+            helper.make_node("GlobalAveragePool", ["image"], ["mean"]),
+            helper.make_node("Sigmoid", ["image"], ["map"]),
+        ],
+        [("image", FLOAT, shape)],
+        [("mean", FLOAT, ["N", 1, 1, 1]), ("map", FLOAT, shape)],
+    )
+    found = opened(path)
+    assert found.description.output.index == 1
+    assert "of the outputs mean, map, 'map' is judged" in found.notes
+
+
+def test_identity_follows_the_file_and_the_options(tmp_path):
+    one = opened(blur(tmp_path / "one.onnx")).identity
+    assert opened(blur(tmp_path / "same.onnx")).identity == one
+    assert opened(blur(tmp_path / "other.onnx", gain=21)).identity != one
+    assert opened(tmp_path / "one.onnx", threshold=0.4).identity != one
+    assert opened(tmp_path / "one.onnx", tile_limit=512).identity != one
+
+
+def two_inputs(path):
+    shape = ["N", 1, "H", "W"]
+    node = helper.make_node("Add", ["a", "b"], ["map"])
+    return save(path, [node], [("a", FLOAT, shape), ("b", FLOAT, shape)], [("map", FLOAT, shape)])
+
+
+def decided(path):
+    nodes = [
+        helper.make_node("Concat", ["image", "image"], ["c"], axis=1),
+        helper.make_node("ArgMax", ["c"], ["map"], axis=1),
+    ]
+    shape = ["N", 1, "H", "W"]
+    return save(
+        path,
+        nodes,
+        [("image", FLOAT, shape)],
+        [("map", TensorProto.INT64, ["N", 1, "H", "W"])],
+    )
+
+
+def shaped(*shape):
+    def make(path):
+        node = helper.make_node("Sigmoid", ["image"], ["map"])
+        return save(path, [node], [("image", FLOAT, shape)], [("map", FLOAT, shape)])
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (classifier, r"no output is a map of the image.*'label' \(1, 3\).*a classifier cannot"),
+        (coarse, r"a coarser map must be enlarged inside the network"),
+        (two_inputs, r"wants 2 inputs \(a, b\); expected one"),
+        (decided, r"output 'map' holds int64, decided classes; probabilities are needed"),
+        (shaped("N", 1, "D", "H", "W"), r"\(\?, 1, \?, \?, \?\): a network on volumes"),
+        (shaped("H", "W"), r"has shape \(\?, \?\), expected an image"),
+        (shaped(4, 1, "H", "W"), r"takes batches of 4 only"),
+        (shaped("N", 64, "H", 32), r"no axis looks like channels \(at most 16\)"),
+    ],
+)
+def test_what_is_no_segmentation_network(tmp_path, make, complaint):
+    with pytest.raises(GraphError, match=complaint):
+        opened(make(tmp_path / "net.onnx"))
+
+
+def test_a_network_that_never_runs(tmp_path):
+    nodes = [
+        helper.make_node("Reshape", ["image", "shape"], ["map"]),
+    ]
+    path = save(
+        tmp_path / "net.onnx",
+        nodes,
+        [("image", FLOAT, ["N", 1, "H", "W"])],
+        [("map", FLOAT, ["N", 1, "H", "W"])],
+        [("shape", np.array([1, 1, 7, 11], np.int64))],
+    )
+    with pytest.raises(GraphError, match=r"cannot be run at any size tried\. net\.onnx: ONNX"):
+        opened(path)
