@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from onnx_cte.bank import Bank
-from onnx_cte.estimators import CTE
 from onnx_cte.bootstrap import Judgement
+from onnx_cte.estimators import CTE
 
 NAN = math.nan
 

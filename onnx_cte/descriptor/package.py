@@ -10,6 +10,7 @@ import tempfile
 import warnings
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -137,9 +138,9 @@ def _load(source: Path) -> dict[str, Any]:
         raise DescriptorError(f"no readable YAML: {place[: 2 * _WIDTH]}") from error
     if not isinstance(content, dict) or content.get("type") != "model":
         raise DescriptorError("describes no model (expected an entry 'type: model')")
-    version = str(content.get("format_version"))
-    if not re.match(r"0\.[45](\.|$)", version):
-        raise DescriptorError(f"has format {version}; expected 0.4 or 0.5")
+    version = content.get("format_version")
+    if not isinstance(version, str) or not re.match(r"0\.[45]\.", version):
+        raise DescriptorError(f"has format {version}; expected 0.4.x or 0.5.x")
     if any(i.get("output_of") for i in content.get("inputs") or () if isinstance(i, dict)):
         raise DescriptorError("its input is the output of another model; expected an image")
     return content
@@ -148,29 +149,38 @@ def _load(source: Path) -> dict[str, Any]:
 def _validated(content: dict[str, Any], source: Path) -> "ModelDescr":
     """The description in format 0.5, as the zoo's library reads it."""
     from bioimageio.spec import ValidationContext, build_description
+    from bioimageio.spec.common import ValidationError
     from bioimageio.spec.model.v0_5 import ModelDescr
 
-    # With its own checks of files it would ask the network about every URL and author.
+    # With its own checks of files it would ask the network about every URL and author. If it did
+    # not raise, it would render tracebacks for seconds, and also complain that 0.4 is not 0.5.
     context = ValidationContext(
         root=source.parent.absolute(),
         file_name=source.name,
         perform_io_checks=False,
         log_warnings=False,
+        raise_errors=True,
     )
+    version = content["format_version"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             built = build_description(content, context=context, format_version="latest")
+        except ValidationError as error:
+            reasons = _reasons(error.errors())
+            raise DescriptorError(f"no valid description (format {version}): {reasons}") from error
         except Exception as error:  # its converters raise whatever goes wrong in them
-            raise DescriptorError(f"cannot be read: {type(error).__name__}: {error}") from error
-    if isinstance(built, ModelDescr):
-        return built
-    # The first detail judges the format as declared; later ones complain that it is not the newest.
-    errors = next((d.errors for d in built.validation_summary.details if d.errors), [])
-    lines = [f"{'.'.join(map(str, e.loc)) or 'as a whole'}: {e.msg}" for e in errors]
+            reason = str(error) or type(error).__name__
+            raise DescriptorError(f"format {version} cannot be read as 0.5: {reason}") from error
+    if not isinstance(built, ModelDescr):
+        raise DescriptorError(f"format {version} cannot be read: {built.validation_summary.status}")
+    return built
+
+
+def _reasons(errors: Sequence[Mapping[str, Any]]) -> str:
+    """The first of many errors, on one line."""
+    lines = [f"{'.'.join(map(str, e['loc'])) or 'as a whole'}: {e['msg']}" for e in errors]
     shown = [line if len(line) <= _WIDTH else f"{line[:_WIDTH]} ..." for line in lines[:_SHOWN]]
     if len(lines) > _SHOWN:
         shown.append(f"and {len(lines) - _SHOWN} more")
-    raise DescriptorError(
-        f"no valid description (format {content['format_version']}): {'; '.join(shown)}"
-    )
+    return "; ".join(shown)

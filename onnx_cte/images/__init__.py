@@ -1,8 +1,9 @@
 """Microscopy files in, one named `Image` at a time; folders are walked lazily."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path, PurePosixPath
 
 from onnx_cte.errors import ImageError, LabelsError, NothingToRank, OptionError
 from onnx_cte.images.files import Source, find
@@ -39,6 +40,9 @@ class Images:
         labels, c is left out; where the number of dimensions does not agree, their file decides.
     channel : int, optional
         Take this channel alone, counted from 0. None: all of them.
+    only : iterable of str, optional
+        Only these files: their names as the ranking has them (the path below `source`), with or
+        without suffix.
     limit : int, optional
         Only the first `limit` references; files after those are not looked at.
 
@@ -54,7 +58,7 @@ class Images:
     LabelsError
         If there are no labels, or none belongs to any image.
     OptionError
-        If `axes`, `channel` or `limit` cannot be.
+        If `axes`, `channel` or `limit` cannot be, or `only` names what is not there.
 
     Notes
     -----
@@ -85,6 +89,7 @@ class Images:
         *,
         axes: str | None = None,
         channel: int | None = None,
+        only: Iterable[str] | None = None,
         limit: int | None = None,
     ) -> None:
         source, truth = _repeatable(source), None if truth is None else _repeatable(truth)
@@ -92,13 +97,14 @@ class Images:
             raise OptionError(f"channel={channel}: expected a number from 0 on")
         if limit is not None and limit < 1:
             raise OptionError(f"limit={limit}: expected a number from 1 on")
-        given = {"truth": truth, "axes": axes, "channel": channel, "limit": limit}
+        only = None if only is None else tuple(only)
+        given = {"truth": truth, "axes": axes, "channel": channel, "only": only, "limit": limit}
         self._said = [repr(_plain(source))]
         self._said += [
             f"{key}={_plain(value)!r}" for key, value in given.items() if value is not None
         ]
         found = find(source, "image", NothingToRank)
-        self._files = found.files
+        self._files = found.files if only is None else _chosen(found.files, list(only))
         self._unread = list(found.missing)
         pairs = None if truth is None else self._paired(truth)
         self._loader = Loader(None if axes is None else stated(axes), channel, pairs)
@@ -191,3 +197,20 @@ def _first(names: Iterable[str]) -> str:
     """Up to three names, for an error."""
     listed = list(names)
     return ", ".join([*listed[:3], *(["..."] if len(listed) > 3 else [])])
+
+
+def _chosen(files: dict[str, Path], only: Sequence[str]) -> dict[str, Path]:
+    """Keep the files named, with or without suffix; every name has to be there."""
+    named = {key for name in files for key in (name, str(PurePosixPath(name).with_suffix("")))}
+    missing = [name for name in only if name not in named]
+    if missing:
+        raise OptionError(
+            f"{len(missing)} of {len(only)} images named are not there, such as '{missing[0]}'; "
+            f"there are {len(files)}, such as '{next(iter(files), '')}'"
+        )
+    wanted = set(only)
+    return {
+        name: path
+        for name, path in files.items()
+        if name in wanted or str(PurePosixPath(name).with_suffix("")) in wanted
+    }

@@ -98,7 +98,7 @@ def as_labels(array: NDArray[Any]) -> NDArray[np.integer]:
     if array.dtype.kind not in "buif":
         raise ImageError(f"its pixels are {array.dtype}: {expected}")
     if array.dtype.kind == "f":
-        odd = ~np.isfinite(array) | (array != np.rint(array))
+        odd = array != np.rint(array)  # NaN is odd; infinity is found below.
         if odd.any():
             raise ImageError(f"it holds {array[odd][0]:g}: {expected}")
     low, high = array.min(), array.max()

@@ -15,7 +15,7 @@ from onnx_cte.errors import ImageError
 from onnx_cte.images.labels import as_labels
 from onnx_cte.images.readers import OneFile, unreadable
 from onnx_cte.images.stored import Layout, Stored, lay_out, native
-from onnx_cte.images.windows import THIN, Box, surroundings, thinned
+from onnx_cte.images.windows import Box, surroundings, thinned
 from onnx_cte.types import Image
 
 Truth = Mapping[str, tuple[tuple[str, Path], ...]]
@@ -107,16 +107,17 @@ class Loader:
         window = whole = None
         region = (slice(None), slice(None))
         if ref.window is not None:
-            region, window = surroundings(ref.window, *layout.size)
+            region, window = surroundings(ref.window)
             whole = self._thinned(ref, plane)
         label = self._label_of(ref)
+        cut = [str(region), str(window), None if whole is None else whole.shape]
         return Image(
             name=ref.name,
             data=_copied(plane[(..., *region)]),
             axes=layout.axes,
             truth=None if label is None else self._labels(ref, label, layout, len(arrays)),
             group=ref.group,
-            fingerprint=self._fingerprint(ref, label, str(region)),
+            fingerprint=self._fingerprint(ref, label, cut),
             window=window,
             whole=whole,
         )
@@ -178,11 +179,11 @@ class Loader:
         long = sum(length > 1 for length in stored.shape)
         return axes if axes and len(axes) in (len(stored.shape), long) else None
 
-    def _fingerprint(self, ref: ImageRef, label: tuple[str, Path] | None, region: str) -> str:
-        """Of all that determines the image: files, slice, window with context, options."""
+    def _fingerprint(self, ref: ImageRef, label: tuple[str, Path] | None, cut: object) -> str:
+        """Of all that determines the image: files, slice, how it is cut, options."""
         parts = [
             self._hash(ref.path),
-            [ref.part, ref.index, ref.window, region, THIN],
+            [ref.part, ref.index, cut],
             [self.axes, self.channel],
             None if label is None else self._hash(label[1]),
         ]

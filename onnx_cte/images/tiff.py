@@ -29,7 +29,7 @@ _NO_INTENSITY = {
 _TURNED_TO_RGB = {COMPRESSION.OJPEG, COMPRESSION.JPEG, COMPRESSION.APERIO_JP2000_YCBC}
 _PLAIN = {"generic", "uniform", "shaped"}
 _SERIES = _PLAIN | {"ome"}
-_PILLOW = {("u1", 1): "L", ("u2", 1): "I;16", ("f4", 1): "F", ("u1", 3): "RGB"}
+_PILLOW = {("u1", 1), ("u2", 1), ("f4", 1), ("u1", 3)}  # dtype and samples a pixel
 
 
 class _File:
@@ -224,14 +224,11 @@ def _by_pillow(page: Page, path: Path) -> NDArray[Any] | None:
     key = page.keyframe
     if key is None or key.dtype is None or key.photometric == PHOTOMETRIC.MINISWHITE:
         return None
-    mode = _PILLOW.get((key.dtype.str[1:], key.samplesperpixel))
-    if mode is None:
+    if (key.dtype.str[1:], key.samplesperpixel) not in _PILLOW:
         return None
     try:
         with opened(path, ("TIFF",)) as image:
             image.seek(page.index)
-            if image.mode not in (mode, f"{mode}B"):  # I;16B is I;16 in the other byte order.
-                return None
             array = np.asarray(image)
     except OSError:  # So it cannot either.
         return None

@@ -64,28 +64,23 @@ def _pieces(length: int) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], length], strict=True))
 
 
-def surroundings(
-    box: Box, rows: int, columns: int
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+def surroundings(box: Box) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Where a window with its context lies in the plane, and where the window lies in that.
 
     Parameters
     ----------
     box : Box
-    rows, columns : int
-        Size of the plane, at whose border the context ends.
 
     Returns
     -------
-    region, window : tuple of two slices
-        Rows and columns, each with start and stop.
+    region : tuple of two slices
+        Rows and columns; the stop may lie beyond the border of the plane, which ends the context.
+    window : tuple of two slices
+        Rows and columns, counted from the start of the region.
     """
     top, bottom, left, right = box
     high, wide = max(top - CONTEXT, 0), max(left - CONTEXT, 0)
-    region = (
-        slice(high, min(bottom + CONTEXT, rows)),
-        slice(wide, min(right + CONTEXT, columns)),
-    )
+    region = slice(high, bottom + CONTEXT), slice(wide, right + CONTEXT)
     return region, (slice(top - high, bottom - high), slice(left - wide, right - wide))
 
 

@@ -1,0 +1,122 @@
+"""What several commands share: options, what is made of them, and how errors are told."""
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import click
+
+from onnx_cte.errors import CTEError, OptionError
+from onnx_cte.images import Images
+from onnx_cte.segmenters import OnnxModel, open_models
+
+P = ParamSpec("P")
+EVIDENCE = "evidence.sqlite"
+
+MODELS = click.argument("models", type=click.Path(path_type=Path))
+IMAGES = click.argument("images", type=str)
+
+
+def several(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several click options as one decorator, shown in this order."""
+    return lambda command: functools.reduce(lambda f, option: option(f), reversed(options), command)
+
+
+MODEL_OPTIONS = several(
+    click.option(
+        "--normalize",
+        type=click.Choice(["percentile", "zscore", "minmax", "none"]),
+        help="How models without a description want images. [default: percentile]",
+    ),
+    click.option(
+        "--foreground",
+        type=int,
+        metavar="CHANNEL",
+        help="Output channel to judge, from 0, of models without a description.",
+    ),
+    click.option("--threshold", type=float, help="Foreground probability. [default: 0.5]"),
+)
+IMAGE_OPTIONS = several(
+    click.option("--axes", help="Axes of the image files, as zcyx, where the files do not say."),
+    click.option("--channel", type=int, help="Use this channel of the images, from 0."),
+    click.option("--limit", type=int, help="Only the first so many images."),
+    click.option(
+        "--only",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Only the images named in this text file, one a line.",
+    ),
+)
+RUN_OPTIONS = several(
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="What runs the models; cuda is an error where it does not work.",
+    ),
+    click.option("--jobs", type=int, help="CPU threads. [default: all cores]"),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of all random draws."),
+    click.option("--strict", is_flag=True, help="Stop at the first model or image that fails."),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables."),
+)
+
+
+def models_of(models: Path, options: dict[str, Any]) -> list[OnnxModel]:
+    """Open models as `MODEL_OPTIONS` say."""
+    named = ("normalize", "foreground", "threshold")
+    return open_models(models, **{name: options[name] for name in named})
+
+
+def images_of(images: str, labels: str | None, options: dict[str, Any]) -> Images:
+    """List images as `IMAGE_OPTIONS` say."""
+    only = options["only"]
+    names = None
+    if only is not None:
+        lines = map(str.strip, only.read_text(encoding="utf-8").splitlines())
+        names = [line for line in lines if line]
+    taken = {name: options[name] for name in ("axes", "channel", "limit")}
+    return Images(images, labels, only=names, **taken)
+
+
+def run_keywords(out: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Keywords for `rank` and `rank_each` as `RUN_OPTIONS` say."""
+    taken = {name: options[name] for name in ("device", "jobs", "seed", "strict")}
+    return {**taken, "evidence": out / EVIDENCE, "progress": True}
+
+
+def out_option(default: str, help_text: str) -> Callable[[Any], Any]:
+    """Make the option for the folder of results."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        default=Path(default),
+        show_default=True,
+        help=help_text,
+    )
+
+
+def told(command: Callable[P, int]) -> Callable[P, None]:
+    """Turn our errors into one line and an exit code."""
+
+    @functools.wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = command(*args, **kwargs)
+        except OptionError as error:
+            click.echo(f"onnx-cte: {error}", err=True)
+            code = 2
+        except CTEError as error:
+            click.echo(f"onnx-cte: {error}", err=True)
+            code = 1
+        except KeyboardInterrupt:
+            click.echo(
+                "\nonnx-cte: interrupted; what was measured is kept, and the same command goes on "
+                "from there",
+                err=True,
+            )
+            code = 130
+        sys.exit(code)
+
+    return guarded

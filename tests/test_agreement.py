@@ -1,0 +1,306 @@
+import math
+import time
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from onnx_cte.agreement import Agreement, agreement, correlations
+from onnx_cte.errors import OptionError
+from onnx_cte.ranking import Ranking, Score
+
+NAN = math.nan
+
+
+def ranked(greater_is_better=True, failed=(), **values):
+    """A Ranking of these values, in whatever order."""
+    rest = {"interval": (0, 1), "rank_interval": (1, 1), "images": 1, "empty": 0, "coverage": 1.0}
+    scores = tuple(Score(model=m, value=v, **rest) for m, v in values.items())
+    return Ranking(scores, "by hand", greater_is_better=greater_is_better, failed=tuple(failed))
+
+
+def named(values):
+    return {f"m{i:02d}": float(v) for i, v in enumerate(values)}
+
+
+def absolute(correlation, y):
+    """Statistic for scipy's permutation test, which calls two-sided something else."""
+    return lambda x: abs(correlation(x, y).statistic)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "tau", "rho", "r"),
+    [
+        ([0.9, 0.8, 0.7], [0.95, 0.6, 0.5], 1, 1, 0.9522165814),
+        ([0.9, 0.7, 0.8], [0.95, 0.6, 0.5], 1 / 3, 0.5, 0.7406128967),
+        ([0.9, 0.8, 0.8, 0.5], [0.9, 0.7, 0.6, 0.5], 0.9128709292, 0.9486832981, 0.8451542547),
+    ],
+    ids=["C1", "C2", "C3"],
+)
+def test_worked_examples(x, y, tau, rho, r):
+    found = correlations(x, y)
+    assert found.kendall == pytest.approx(tau, abs=1e-9)
+    assert found.spearman == pytest.approx(rho, abs=1e-9)
+    assert found.pearson == pytest.approx(r, abs=1e-9)
+    whole = agreement(ranked(**named(x)), ranked(**named(y)))
+    assert (whole.kendall, whole.spearman, whole.pearson) == (
+        found.kendall,
+        found.spearman,
+        found.pearson,
+    )
+
+
+@pytest.mark.parametrize("count", [3, 5, 12, 40])
+def test_parity_with_scipy(count):
+    rng = np.random.default_rng(count)
+    for levels in (2, 4, 10_000):
+        x = rng.integers(0, levels, count).astype(float)
+        y = x + rng.integers(0, levels, count)
+        x[:2], y[:2] = (0, 1), (1, 0)
+        found = correlations(x, y, permutations=10)
+        assert found.kendall == pytest.approx(stats.kendalltau(x, y).statistic, abs=1e-12)
+        assert found.spearman == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
+        assert found.pearson == pytest.approx(stats.pearsonr(x, y).statistic, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [([1, 2, 3, 4, 5.5], [2, 1, 3, 5, 4]), ([1, 1, 2, 7, 3], [0.2, 0.5, 0.5, 0.5, 0.9])],
+    ids=["distinct", "ties"],
+)
+def test_exact_p_values_equal_scipy(x, y):
+    found = correlations(x, y, permutations=120)
+    for name, correlation in (
+        ("kendall", stats.kendalltau),
+        ("spearman", stats.spearmanr),
+        ("pearson", stats.pearsonr),
+    ):
+        expected = stats.permutation_test(
+            (x,),
+            absolute(correlation, y),
+            permutation_type="pairings",
+            alternative="greater",
+            n_resamples=np.inf,
+        )
+        assert len(expected.null_distribution) == 120
+        assert getattr(found, f"{name}_p") == pytest.approx(expected.pvalue, abs=1e-12)
+
+
+def test_exact_p_values_by_hand():
+    # Of the 6 orders of three, two reach |tau| = 1, all reach 1/3.
+    perfect = correlations([1, 2, 3], [1, 2, 3])
+    assert (perfect.kendall_p, perfect.spearman_p, perfect.pearson_p) == (1 / 3, 1 / 3, 1 / 3)
+    assert correlations([1, 2, 3], [1, 3, 2]).kendall_p == 1
+    # Of the 24 orders of four, two.
+    assert correlations([1, 2, 3, 4], [4, 3, 2, 1]).kendall_p == 2 / 24
+
+
+def test_p_values_follow_their_definition_when_drawn():
+    x, y = [1, 2, 3, 4, 5, 6], [2, 1, 3, 6, 4, 5]
+    exact = correlations(x, y, permutations=720)
+    drawn = correlations(x, y, permutations=719)
+    for name in ("kendall_p", "spearman_p", "pearson_p"):
+        p = getattr(drawn, name)
+        # (b + 1) / (m + 1) for a whole number b.
+        assert p * 720 == pytest.approx(round(p * 720), abs=1e-9)
+        assert p == pytest.approx(getattr(exact, name), abs=0.05)
+    assert drawn != exact
+
+
+def test_drawn_p_values_are_never_zero_and_repeat_with_the_seed():
+    x = np.arange(12.0)
+    assert correlations(x, x, permutations=99).kendall_p == 1 / 100
+    y = np.random.default_rng(0).permutation(12)
+    once = correlations(x, y, permutations=500, seed=1)
+    assert once == correlations(x, y, permutations=500, seed=1)
+    assert once != correlations(x, y, permutations=500, seed=2)
+
+
+def test_drawn_p_values_are_uniform_without_association():
+    rng = np.random.default_rng(3)
+    p = [correlations(*rng.random((2, 9)), permutations=99, seed=i).pearson_p for i in range(200)]
+    assert 0.4 < np.mean(p) < 0.6
+    assert np.mean(np.array(p) <= 0.1) == pytest.approx(0.1, abs=0.06)
+
+
+def test_forty_models_take_no_time():
+    x, y = np.random.default_rng(0).random((2, 40))
+    start = time.perf_counter()
+    correlations(x, y)
+    assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [([], []), ([1], [1]), ([1, 2], [1, 2]), ([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [0.1, 0.1, 0.1])],
+)
+def test_undefined_correlations_are_nan(x, y):
+    found = correlations(x, y)
+    assert all(math.isnan(getattr(found, name)) for name in found.__slots__)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_any_scale(scale):
+    x, y = np.array([1.0, 2, 4, 3]), np.array([1.0, 3, 2, 4])
+    assert correlations(x * scale, y).pearson == pytest.approx(correlations(x, y).pearson)
+
+
+def test_options_are_checked():
+    with pytest.raises(OptionError, match=r"shapes \(3,\) and \(2,\) cannot be correlated"):
+        correlations([1, 2, 3], [1, 2])
+    with pytest.raises(OptionError, match="without NaN and infinity"):
+        correlations([1, 2, NAN], [1, 2, 3])
+    with pytest.raises(OptionError, match="permutations is 0, expected at least 1"):
+        correlations([1, 2, 3], [1, 2, 3], permutations=0)
+    with pytest.raises(OptionError, match="seed is -1, expected at least 0"):
+        correlations([1, 2, 3], [1, 2, 3], seed=-1)
+    for margin in (-0.1, NAN, math.inf):
+        with pytest.raises(OptionError, match=f"margin is {margin}, expected a finite number"):
+            agreement(ranked(a=1), ranked(a=1), margin=margin)
+
+
+def test_regret_and_pairs_by_hand():
+    # Performances .9 .8 .79 .5: five of six pairs differ by .05; c over b is no error, and the
+    # scores have a over b, a over d, b over d, c over d right, c over a wrong.
+    found = agreement(ranked(a=3, b=2, c=4, d=1), ranked(a=0.9, b=0.8, c=0.79, d=0.5))
+    assert found.models == 4
+    assert found.pairs_counted == 5
+    assert found.pairs_right == 4 / 5
+    assert (found.chosen, found.best) == ("c", "a")
+    assert found.regret == pytest.approx(0.11)
+    # Without a margin c over b counts, and is wrong.
+    without = agreement(ranked(a=3, b=2, c=4, d=1), ranked(a=0.9, b=0.8, c=0.79, d=0.5), margin=0)
+    assert (without.pairs_counted, without.pairs_right) == (6, 4 / 6)
+
+
+def test_a_difference_of_the_margin_counts_in_spite_of_rounding():
+    assert 0.85 - 0.8 < 0.05
+    assert agreement(ranked(a=2, b=1), ranked(a=0.85, b=0.8)).pairs_counted == 1
+    assert agreement(ranked(a=2, b=1), ranked(a=0.849, b=0.8)).pairs_counted == 0
+
+
+def test_tied_scores_count_half_and_equal_performances_not_at_all():
+    found = agreement(ranked(a=1, b=1, c=0), ranked(a=0.9, b=0.7, c=0.7), margin=0)
+    assert (found.pairs_counted, found.pairs_right) == (2, 0.75)
+    nothing = agreement(ranked(a=2, b=1), ranked(a=0.9, b=0.88))
+    assert nothing.pairs_counted == 0
+    assert math.isnan(nothing.pairs_right)
+
+
+def test_of_equals_the_first_by_name_is_chosen_and_is_best_if_it_is_as_good():
+    tied = agreement(ranked(b=1, a=1, c=0), ranked(a=0.5, b=0.9, c=0.9))
+    assert (tied.chosen, tied.best) == ("a", "b")
+    assert tied.regret == pytest.approx(0.4)
+    as_good = agreement(ranked(a=0, b=1), ranked(a=0.9, b=0.9))
+    assert (as_good.chosen, as_good.best, as_good.regret) == ("b", "b", 0)
+
+
+@pytest.mark.parametrize(
+    ("up", "true_up"), [(True, True), (True, False), (False, True), (False, False)]
+)
+def test_direction(up, true_up):
+    scores, performances = {"a": 4, "b": 3, "c": 1, "d": 2}, {"a": 0.6, "b": 0.9, "c": 0.1, "d": 0}
+    plain = agreement(ranked(**scores), ranked(**performances))
+    assert plain.kendall > 0
+    turned = agreement(
+        ranked(up, **{m: v if up else -v for m, v in scores.items()}),
+        ranked(true_up, **{m: v if true_up else 5 - v for m, v in performances.items()}),
+    )
+    assert turned.kendall == plain.kendall
+    assert turned.pearson == pytest.approx(plain.pearson)
+    assert (turned.chosen, turned.best) == ("a", "b")
+    assert turned.regret == pytest.approx(0.3)
+    assert turned.pairs_right == plain.pairs_right == 4 / 6
+
+
+def test_models_without_a_value_are_left_out_with_the_reason():
+    found = agreement(
+        ranked(failed=[("f", "no such file"), ("g", "broken")], a=1, b=2, c=NAN, d=3, e=4, i=1),
+        ranked(failed=[("g", "broken too"), ("i", "out of memory")], a=1, b=2, c=NAN, d=NAN, f=3,
+               h=math.inf),
+    )  # fmt: skip
+    assert found.models == 2
+    assert found.left_out == (
+        ("c", "nan in the ranking; nan in the truth"),
+        ("d", "nan in the truth"),
+        ("e", "not in the truth"),
+        ("f", "failed in the ranking: no such file"),
+        ("g", "failed in the ranking: broken; failed in the truth: broken too"),
+        ("h", "not in the ranking; inf in the truth"),
+        ("i", "failed in the truth: out of memory"),
+    )
+    assert (found.chosen, found.best, found.regret) == ("b", "b", 0)
+    assert math.isnan(found.kendall)
+
+
+def test_left_out_models_change_nothing():
+    rng = np.random.default_rng(5)
+    scores, performances = named(rng.random(9)), named(rng.random(9))
+    alone = agreement(ranked(**scores), ranked(**performances), permutations=200)
+    more = agreement(ranked(**scores, x=NAN), ranked(x=1, y=2, **performances), permutations=200)
+    assert [name for name, _ in more.left_out] == ["x", "y"]
+    assert _without_left_out(more) == _without_left_out(alone)
+
+
+def test_order_of_models_does_not_matter():
+    rng = np.random.default_rng(6)
+    scores, performances = named(rng.random(10)), named(rng.random(10))
+    turned = dict(reversed(scores.items()))
+    first = agreement(ranked(**scores), ranked(**performances), permutations=200)
+    assert agreement(ranked(**turned), ranked(**performances), permutations=200) == first
+
+
+def _without_left_out(found: Agreement):
+    return [getattr(found, name) for name in found.__slots__ if name != "left_out"]
+
+
+def test_options_reach_the_permutations():
+    rng = np.random.default_rng(7)
+    x, y = rng.random((2, 9))
+    found = agreement(ranked(**named(x)), ranked(**named(y)), permutations=50, seed=4)
+    direct = correlations(x, y, permutations=50, seed=4)
+    assert (found.kendall_p, found.spearman_p, found.pearson_p) == (
+        direct.kendall_p,
+        direct.spearman_p,
+        direct.pearson_p,
+    )
+
+
+def test_nothing_in_common_names_both_lists():
+    with pytest.raises(OptionError, match=r"the ranking has a, b; the truth has c, d\. Rank the"):
+        agreement(ranked(b=1, a=2), ranked(c=1, d=2))
+    with pytest.raises(OptionError, match=r"the ranking has a \(nan\); the truth has a, b"):
+        agreement(ranked(a=NAN), ranked(a=1, b=1))
+    with pytest.raises(OptionError, match="the ranking has no model; the truth has a"):
+        agreement(ranked(), ranked(a=1))
+
+
+def test_a_model_named_twice_is_refused():
+    twice = Ranking((*ranked(a=1, b=2), *ranked(a=3)), "by hand")
+    with pytest.raises(OptionError, match="the ranking names a more than once"):
+        agreement(twice, ranked(a=1))
+    with pytest.raises(OptionError, match="the truth names a more than once"):
+        agreement(ranked(a=1), twice)
+
+
+def test_text():
+    found = agreement(
+        ranked(a=0.9, b=0.8, c=0.8, d=0.5), ranked(a=0.9, b=0.7, c=0.6, d=0.5, e=0.1), margin=0.1
+    )
+    assert str(found).splitlines() == [
+        "4 models       value       p",
+        "-------------  -----  ------",
+        "Kendall tau-b  0.913  0.1667",
+        "Spearman       0.949  0.1667",
+        "Pearson        0.845  0.2500",
+        "pairs in the right order: 0.917 of 6 that differ by 0.1 or more",
+        "chosen: a; best: a; regret: 0.0000",
+        "left out: e (not in the ranking)",
+    ]
+    assert str(agreement(ranked(a=1), ranked(a=1))).splitlines()[2:] == [
+        "Kendall tau-b      -  -",
+        "Spearman           -  -",
+        "Pearson            -  -",
+        "pairs in the right order: - of 0 that differ by 0.05 or more",
+        "chosen: a; best: a; regret: 0.0000",
+    ]

@@ -1,0 +1,140 @@
+"""Who may import whom, what the top level holds, and how long a module may be."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "onnx_cte"
+
+MAY_IMPORT = {  # room: the rooms it may use
+    "errors": set(),
+    "tables": set(),
+    "bank": set(),
+    "percentiles": set(),
+    "types": {"bank"},
+    "ranking": {"tables"},
+    "steps": {"errors", "percentiles"},
+    "preprocessing": {"errors", "steps"},
+    "images": {"errors", "types"},
+    "perturbations": {"errors", "types"},
+    "descriptor": {"errors", "types", "preprocessing", "steps"},
+    "tiling": {"errors"},
+    "graph": {"errors"},
+    "metrics": {"errors"},
+    "sessions": {"errors"},
+    "bundled": {"errors"},
+    "simulation": {"errors"},
+    "estimators": {"bank", "errors", "types", "metrics", "perturbations"},
+    "segmenters": {"errors", "types", "descriptor", "preprocessing", "tiling", "perturbations"}
+    | {"graph", "sessions"},
+    "bootstrap": {"bank", "types"},
+    "agreement": {"errors", "ranking", "tables"},
+    "report": {"errors", "ranking", "agreement"},
+    "console": {"ranking", "agreement", "tables"},
+    "evidence": {"errors", "bank"},
+    "provenance": set(),
+    "measuring": {"errors", "types", "bank", "evidence", "provenance"},
+    "runner": {"errors", "types", "bank", "bootstrap", "evidence", "measuring"}
+    | {"provenance", "ranking"},
+    "cli": {"errors", "images", "segmenters", "estimators", "metrics", "perturbations", "runner"}
+    | {"agreement", "report", "console", "tables", "types", "bundled", "simulation"},
+}
+DOORS = {  # the only rooms that may import a heavy or replaceable package
+    "onnx": {"graph"},
+    "google": {"graph"},  # protobuf, which ONNX files are
+    "onnxruntime": {"sessions"},
+    "click": {"cli"},
+    "bioimageio": {"descriptor"},
+    "ruyaml": {"descriptor"},
+    "tifffile": {"images"},
+    "PIL": {"images", "cli"},
+    "imagecodecs": {"images"},
+    "scipy": {"simulation"},
+    "sqlite3": {"evidence"},
+    "tqdm": {"runner", "measuring"},
+    "skimage": set(),
+    "torch": set(),  # tools/ only
+}
+MODULES = [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py"]
+EACH = pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+
+
+def imported(tree):
+    """(package, room) of each import: ("onnx_cte", "metrics") or ("numpy", None)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        else:
+            names = []
+        for name in names:
+            top, *rest = name.split(".")
+            yield top, rest[0] if rest else None
+
+
+def violations(room, tree):
+    for top, other in imported(tree):
+        if top == "onnx_cte" and other != room and other not in MAY_IMPORT[room]:
+            yield f"{room} must not import {other or 'the package root'}"
+        if top in DOORS and room not in DOORS[top]:
+            yield f"{room} must not import {top}"
+
+
+@EACH
+def test_imports_keep_the_rule(path):
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    assert room in MAY_IMPORT, f"a new room: say what {room} may import"
+    assert list(violations(room, ast.parse(path.read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "line"),
+    [
+        ("estimators", "from onnx_cte.sessions import Session"),
+        ("metrics", "import onnxruntime"),
+        ("images", "from onnx_cte import rank"),
+        ("runner", "from onnx_cte.estimators import CTE"),
+    ],
+)
+def test_a_planted_import_is_found(room, line):
+    assert list(violations(room, ast.parse(line)))
+
+
+@EACH
+def test_modules_stay_small(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
+
+
+def test_no_drawers():
+    assert not {p.stem for p in MODULES} & {"utils", "helpers", "common", "base", "core", "misc"}
+
+
+def test_every_room_is_there():
+    rooms = {p.relative_to(PACKAGE).parts[0].removesuffix(".py") for p in MODULES}
+    assert rooms == set(MAY_IMPORT)
+
+
+def test_the_top_level_is_as_given():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout: build folders may lie about")
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert {name.split("/")[0] for name in listed} == {
+        ".ci", "LICENSE", "README.md", "models", "onnx_cte", "pyproject.toml", "tests", "tools",
+    }  # fmt: skip
+
+
+def test_importing_the_package_imports_neither_torch_nor_the_zoo_s_reader():
+    code = (
+        "import sys, onnx_cte; "
+        "print([m for m in ('torch', 'bioimageio', 'pandas', 'skimage', 'click') "
+        "if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

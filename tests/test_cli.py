@@ -1,0 +1,273 @@
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from networks import blur
+from PIL import Image as Picture
+from test_runner import but_for_times, discs, write_images
+
+from onnx_cte.cli import main
+from onnx_cte.estimators import CTE
+from onnx_cte.images import Images
+from onnx_cte.perturbations import Gamma, GaussianNoise
+from onnx_cte.report import read_ranking, write_report
+from onnx_cte.runner import rank
+from onnx_cte.segmenters import open_models
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blur(tmp_path / "models" / "steady.onnx", gain=20)
+    blur(tmp_path / "models" / "sharp.onnx", gain=60, width=3)
+    blur(tmp_path / "models" / "jumpy.onnx", gain=60, width=1)
+    write_images(tmp_path)
+    return tmp_path
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_rank_prints_a_table_and_writes_files(place):
+    result = call("rank", "models", "images", "--out", "plate7", "--jobs", 1)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    head = "rank model score 95 % interval rank 95 % images empty skipped"
+    assert " ".join(lines[0].split()) == head
+    assert [line.split()[1] for line in lines[2:5]] == ["steady", "sharp", "jumpy"]
+    assert "normalised by percentile (assumed)" in result.stdout
+    assert "run by CPUExecutionProvider, seed 0" in result.stdout
+    assert sorted(os.listdir(place / "plate7")) == [
+        "evidence.sqlite",
+        "ranking.csv",
+        "ranking.json",
+    ]
+
+
+def test_the_command_and_python_give_the_same_json(place):
+    result = call(
+        *("rank", "models", "images", "--out", "a", "--metric", "ei", "--perturb", "gamma"),
+        *("--perturb", "noise=0.05..0.2", "--seed", 4, "--jobs", 1),
+    )
+    assert result.exit_code == 0
+    estimator = CTE("ei", [Gamma(), GaussianNoise((0.05, 0.2))])
+    ranking = rank(open_models("models"), Images("images"), estimator, seed=4, jobs=1)
+    write_report(ranking, "b")
+    one, other = (Path(folder, "ranking.json").read_text() for folder in "ab")
+    without_times = [re.sub(r'"(started|seconds)": [^\n]*', "", text) for text in (one, other)]
+    assert without_times[0] == without_times[1]
+
+
+def test_json_to_stdout(place):
+    result = call("rank", "models", "images", "--json")
+    document = json.loads(result.stdout)
+    assert [row["model"] for row in document["ranking"]] == ["steady", "sharp", "jumpy"]
+    assert document == json.loads(Path("onnx-cte-results/ranking.json").read_text())
+
+
+def test_evaluate_sets_estimators_beside_the_truth(place):
+    result = call("evaluate", "models", "images", "labels", "--out", "e")
+    assert result.exit_code == 0, result.output
+    for title in ("cte nhd noise=0.1", "cte ei gamma=1.1..1.2", "confidence", "entropy"):
+        assert result.stdout.count(title) == 2
+    document = json.loads(Path("e/evaluation.json").read_text())
+    assert len(document["agreement"]) == 6
+    assert document["agreement"][0]["models"] == 3
+    as_json = call("evaluate", "models", "images", "labels", "--out", "e", "--json")
+    again = json.loads(as_json.stdout)
+    assert again["agreement"] == document["agreement"]
+
+
+def test_evaluate_with_one_metric_and_perturbation(place):
+    result = call(
+        *("evaluate", "models", "images", "labels", "--metric", "nhd", "--perturb", "flip=x"),
+    )
+    document = json.loads(Path("onnx-cte-evaluation/evaluation.json").read_text())
+    assert result.exit_code == 0
+    assert [row["estimator"] for row in document["agreement"]] == [
+        "CTE(metric='nhd', perturbations=(Flip(axis='x'),))",
+        "Confidence(kind='confidence')",
+        "Confidence(kind='entropy')",
+    ]
+
+
+def test_only_the_images_named(place):
+    Path("chosen.txt").write_text("0\n3.png\n\n")
+    result = call("rank", "models", "images", "--only", "chosen.txt", "--json")
+    document = json.loads(result.stdout)
+    assert {row["images"] for row in document["ranking"]} == {2}
+
+
+@pytest.mark.parametrize("kind", ["estimators", "metrics", "perturbations"])
+def test_list(kind):
+    everything, some = call("list"), call("list", kind)
+    assert some.exit_code == 0
+    assert some.stdout.strip() in everything.stdout
+    assert {"estimators": "cte", "metrics": "nhd", "perturbations": "noise"}[kind] in some.stdout
+    assert call("list", "estimator").exit_code == 2
+
+
+def test_help_names_every_command():
+    result = call("--help")
+    for command in ("rank", "evaluate", "demo", "list"):
+        assert re.search(rf"^  {command} ", result.stdout, re.M)
+    assert call("rank", "--help").exit_code == 0
+    assert call("--version").stdout.startswith("onnx-cte, version ")
+
+
+def test_a_failed_model_is_exit_code_3(place):
+    (place / "models" / "notes.onnx").write_text("no network")
+    result = call("rank", "models", "images")
+    assert result.exit_code == 3
+    assert "failed, not ranked\n  notes: notes.onnx: is no ONNX model" in result.stdout
+    assert read_ranking("onnx-cte-results").failed[0][0] == "notes"
+
+
+def empty_images(place):
+    (place / "nothing").mkdir()
+    return ["rank", "models", "nothing"]
+
+
+def no_models(place):
+    (place / "none").mkdir()
+    (place / "none" / "readme.txt").write_text("")
+    return ["rank", "none", "images"]
+
+
+def labels_of_others(place):
+    (place / "others").mkdir()
+    Picture.fromarray(discs(0)[1].astype(np.uint16)).save(place / "others" / "elsewhere.png")
+    return ["evaluate", "models", "images", "others"]
+
+
+def labels_of_another_shape(place):
+    for i in range(6):
+        Picture.fromarray(np.eye(9, dtype=np.uint8)).save(place / "labels" / f"{i}.png")
+    return ["evaluate", "models", "images", "labels"]
+
+
+def unwritable(place):
+    (place / "taken").write_text("a file")
+    return ["rank", "models", "images", "--out", "taken"]
+
+
+def only_broken_models(place):
+    for path in (place / "models").iterdir():
+        path.write_bytes(path.read_bytes()[:90])
+    return ["rank", "models", "images"]
+
+
+@pytest.mark.parametrize(
+    ("arrange", "code", "complaint"),
+    [
+        (empty_images, 1, "nothing"),
+        (no_models, 1, "no models in 'none': looked for .*; there are 1 other files"),
+        (lambda _: ["rank", "nowhere", "images"], 1, "no models: 'nowhere' does not exist"),
+        (lambda _: ["rank", "models", "nowhere"], 1, "nowhere"),
+        (labels_of_others, 1, "elsewhere"),
+        (labels_of_another_shape, 1, r"none of 6 images can be used; 0\.png: .*9 x 9|\(9, 9\)"),
+        (unwritable, 1, "output folder 'taken' cannot be written: .*; choose another with --out"),
+        (only_broken_models, 1, "none of 3 models can be used; jumpy: "),
+        (
+            lambda _: ["rank", "models", "images", "--estimator", "ctee"],
+            2,
+            "unknown estimator 'ctee': did you mean 'cte'",
+        ),
+        (
+            lambda _: ["rank", "models", "images", "--metric", "nhdd"],
+            2,
+            "unknown consistency metric 'nhdd': did you mean 'nhd'",
+        ),
+        (
+            lambda _: ["rank", "models", "images", "--perturb", "nose=0.1"],
+            2,
+            "unknown perturbation 'nose': did you mean 'noise'",
+        ),
+        (
+            lambda _: ["rank", "models", "images", "--estimator", "accuracy"],
+            2,
+            "estimator 'accuracy' needs labels",
+        ),
+        (
+            lambda _: ["rank", "models", "images", "--estimator", "confidence", "--metric", "ei"],
+            2,
+            "estimator 'confidence' does not take these options: .*metric",
+        ),
+        (lambda _: ["rank", "models", "images", "--jobs", "0"], 2, "at least 1, not 0"),
+        (lambda _: ["rank", "models", "images", "--threshold", "2"], 2, r"in \[0, 1\), not 2"),
+        (lambda _: ["rank", "models"], 2, "Missing argument 'IMAGES'"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(place, arrange, code, complaint):
+    result = call(*arrange(place))
+    assert result.exit_code == code, result.output
+    assert re.search(complaint, result.stderr)
+    assert result.stdout == ""
+    if code == 1:
+        assert len(result.stderr.strip().splitlines()) == 1
+        assert result.stderr.startswith("onnx-cte: ")
+
+
+def test_cuda_asked_for_and_absent(place, monkeypatch):
+    monkeypatch.setattr("onnx_cte.sessions._cuda_works", lambda: (False, "there is none"))
+    result = call("rank", "models", "images", "--device", "cuda")
+    assert result.exit_code == 1
+    assert "'cuda' was asked for, but only 'cpu' works here: there is none" in result.stderr
+
+
+def start(place, out):
+    command = [sys.executable, "-m", "onnx_cte.cli", "rank", "models", "images", "--out", out]
+    return subprocess.Popen(
+        command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def stored(place, out):
+    path = place / out / "evidence.sqlite"
+    if not path.exists():
+        return 0
+    try:
+        connection = sqlite3.connect(path, timeout=5)
+        return connection.execute("SELECT COUNT(*) FROM evidence").fetchone()[0]
+    except sqlite3.Error:
+        return 0
+    finally:
+        connection.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_stopped_goes_on_and_gives_the_same(place, stop):
+    for i in range(6, 60):
+        Picture.fromarray(np.kron(discs(i)[0], np.ones((8, 8), np.uint8))).save(
+            place / "images" / f"{i}.png"
+        )
+    running = start(place, "stopped")
+    deadline = time.monotonic() + 60
+    while stored(place, "stopped") < 20 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    running.send_signal(stop)
+    _, stderr = running.communicate(timeout=60)
+    measured = stored(place, "stopped")
+    assert 20 <= measured < 180
+    assert not (place / "stopped" / "ranking.json").exists()
+    if stop == signal.SIGINT:
+        assert running.returncode == 130
+        assert "interrupted; what was measured is kept" in stderr
+        assert "Traceback" not in stderr
+    for out in ("stopped", "straight"):
+        again = start(place, out)
+        again.communicate(timeout=120)
+        assert again.returncode == 0
+    one, other = (read_ranking(place / out) for out in ("stopped", "straight"))
+    assert but_for_times(one) == but_for_times(other)

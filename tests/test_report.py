@@ -1,0 +1,122 @@
+import csv
+import json
+import math
+import os
+
+import pytest
+
+from onnx_cte.agreement import agreement
+from onnx_cte.errors import OutputError
+from onnx_cte.ranking import Ranking, Score
+from onnx_cte.report import (
+    prepare_folder,
+    ranking_from_json,
+    ranking_to_json,
+    read_ranking,
+    write_evaluation,
+    write_report,
+)
+
+NAN = math.nan
+
+
+def ranking(values=(0.9, 0.5, NAN)):
+    scores = [
+        Score("äther", values[0], (0.8, 0.95), (1, 2), 7, 1, 0.875, (("a.png", "too small"),)),
+        Score("b", values[1], (0.4, 0.85), (1, 2), 8, 0, 1.0, notes=("assumed, this",)),
+        Score("c", values[2], (NAN, NAN), (3, 3), 0, 8, 0.0),
+    ]
+    return Ranking(
+        tuple(scores),
+        "CTE()",
+        "cte",
+        undecided=(("äther", "b"),),
+        failed=(("d", "is broken"),),
+        skipped=(("z.png", "unreadable"),),
+        seed=3,
+        provenance={"models": {"b": {"sha256": "1"}}, "time": {"seconds": 1.5}},
+    )
+
+
+def same(one, other):
+    return json.dumps(ranking_to_json(one)) == json.dumps(ranking_to_json(other))
+
+
+def test_json_and_back(tmp_path):
+    write_report(ranking(), tmp_path / "new" / "folder")
+    for path in (tmp_path / "new/folder", tmp_path / "new/folder/ranking.json"):
+        assert same(read_ranking(path), ranking())
+    text = (tmp_path / "new/folder/ranking.json").read_text(encoding="utf-8")
+    assert "NaN" not in text
+    assert "äther" in text
+    document = json.loads(text)
+    assert document["ranking"][2]["score"] is None
+    assert document["ranking"][0]["undecided_with"] == ["b"]
+    assert document["failed"] == [["d", "is broken"]]
+
+
+def test_csv_has_a_row_a_model_ranked_or_failed(tmp_path):
+    write_report(ranking(), tmp_path)
+    with (tmp_path / "ranking.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["status"], row["rank"], row["model"]) for row in rows] == [
+        ("ranked", "1", "äther"),
+        ("ranked", "2", "b"),
+        ("ranked", "3", "c"),
+        ("failed", "", "d"),
+    ]
+    assert rows[0]["skipped"] == "2"
+    assert rows[0]["coverage"] == "0.875"
+    assert rows[2]["score"] == ""
+    assert rows[3]["reason"] == "is broken"
+
+
+def test_nothing_but_the_files_is_left(tmp_path):
+    write_report(ranking(), tmp_path)
+    write_report(ranking(), tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["ranking.csv", "ranking.json"]
+
+
+def test_an_evaluation(tmp_path):
+    truth = ranking((0.7, 0.6, 0.5))
+    write_evaluation(truth, [(ranking(), agreement(ranking(), truth))], tmp_path)
+    document = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    assert same(ranking_from_json(document["performance"]), truth)
+    assert document["agreement"][0]["models"] == 2
+    assert document["agreement"][0]["kendall"] is None
+    assert [pair[0] for pair in document["agreement"][0]["left_out"]] == ["c", "d"]
+    with (tmp_path / "agreement.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["regret"] == "0.0"
+    assert (tmp_path / "performance.csv").is_file()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="cannot be written: Permission denied"):
+        prepare_folder(tmp_path / "out")
+
+
+def test_a_file_where_the_folder_should_be(tmp_path):
+    (tmp_path / "out").write_text("")
+    for folder in (tmp_path / "out", tmp_path / "out" / "below"):
+        with pytest.raises(OutputError, match=r"output folder '.*' cannot be written: .*--out"):
+            prepare_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "is no ranking: a JSON object was expected"),
+        ('{"format": 99}', "format 99; this version reads format 1"),
+        ('{"format": 1}', "something missing or misshapen"),
+    ],
+)
+def test_what_is_no_ranking(tmp_path, content, complaint):
+    (tmp_path / "ranking.json").write_text(content)
+    with pytest.raises(OutputError, match=complaint):
+        read_ranking(tmp_path)
+    with pytest.raises(OutputError, match="cannot be read"):
+        read_ranking(tmp_path / "nowhere.json")

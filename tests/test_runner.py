@@ -1,0 +1,397 @@
+"""The main job on small networks whose behaviour is known."""
+
+import dataclasses
+import math
+import threading
+
+import numpy as np
+import pytest
+from networks import blur, classifier
+from PIL import Image as Picture
+
+from onnx_cte.errors import (
+    DeviceError,
+    ImageError,
+    InferenceError,
+    NothingToRank,
+    OptionError,
+    OutputError,
+)
+from onnx_cte.estimators import CTE, Accuracy, Confidence
+from onnx_cte.images import Images
+from onnx_cte.perturbations import Flip, Gamma, GaussianNoise
+from onnx_cte.report import ranking_to_json
+from onnx_cte.runner import rank, rank_each
+from onnx_cte.segmenters import BlackBox, open_models
+from onnx_cte.types import Image
+
+
+def discs(seed, shape=(48, 56)):
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    labels = np.zeros(shape, np.int32)
+    for i in range(1, 6):
+        cy, cx, r = rng.integers(8, 40), rng.integers(8, 48), rng.integers(3, 7)
+        labels[(y - cy) ** 2 + (x - cx) ** 2 < r**2] = i
+    pixels = 40 + 120 * (labels > 0) + rng.normal(0, 12, shape)
+    return pixels.clip(0, 255).astype(np.uint8), labels
+
+
+def write_images(folder, count=6):
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    for i in range(count):
+        pixels, labels = discs(i)
+        Picture.fromarray(pixels).save(folder / "images" / f"{i}.png")
+        Picture.fromarray(labels.astype(np.uint16)).save(folder / "labels" / f"{i}.png")
+    return folder / "images", folder / "labels"
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Three models of falling steadiness, and six labelled images."""
+    blur(tmp_path / "models" / "steady.onnx", gain=20)
+    blur(tmp_path / "models" / "sharp.onnx", gain=60, width=3)
+    blur(tmp_path / "models" / "jumpy.onnx", gain=60, width=1)
+    write_images(tmp_path)
+    return tmp_path
+
+
+def but_for_times(ranking):
+    document = ranking_to_json(ranking)
+    document["provenance"].pop("time")
+    return document
+
+
+def ranked(place, estimator=None, **options):
+    images = Images(place / "images", place / "labels")
+    return rank(open_models(place / "models"), images, estimator or CTE(), jobs=1, **options)
+
+
+def test_the_steadiest_model_ranks_first_and_is_the_best(place):
+    models, images = open_models(place / "models"), Images(place / "images", place / "labels")
+    found, truth = rank_each(models, images, [CTE(), Accuracy()], jobs=1)
+    assert [score.model for score in found] == ["steady", "sharp", "jumpy"]
+    assert found.estimator == "CTE(metric='nhd', perturbations=(GaussianNoise(sigma=0.1),))"
+    for score in found:
+        assert score.interval[0] <= score.value <= score.interval[1]
+        assert score.images == 6
+        assert score.coverage == 1
+        assert score.skipped == ()
+    assert truth[0].value > 0.8
+    assert found.values["steady"] > 0.85 > found.values["jumpy"]
+
+
+def test_rank_each_gives_what_rank_gives(place):
+    estimators = [CTE("ei", (Gamma(),)), Confidence(), CTE("nhd", (GaussianNoise(), Flip()))]
+    images = Images(place / "images", place / "labels")
+    together = rank_each(open_models(place / "models"), images, estimators, jobs=1)
+    for estimator, ranking in zip(estimators, together, strict=True):
+        assert but_for_times(ranking) == but_for_times(ranked(place, estimator))
+
+
+def test_order_of_models_and_images_does_not_matter(place):
+    models = open_models(place / "models")
+    refs = list(Images(place / "images"))
+    one = rank(models, refs, CTE(), jobs=1)
+    other = rank(models[::-1], refs[::-1], CTE(), jobs=1)
+    assert but_for_times(one) == but_for_times(other)
+
+
+def test_a_model_scores_the_same_alone_and_in_company(place):
+    whole = ranked(place)
+    images = Images(place / "images", place / "labels")
+    alone = rank(open_models(place / "models" / "sharp.onnx"), images, CTE(), jobs=1)
+    assert alone[0].value == whole.values["sharp"]
+
+
+def test_threads_do_not_matter(place):
+    one, two = (
+        rank(open_models(place / "models"), Images(place / "images"), CTE(), jobs=jobs)
+        for jobs in (1, 2)
+    )
+    assert dict(one.values) == pytest.approx(dict(two.values), abs=1e-6)
+
+
+def test_the_seed_matters(place):
+    one, other = ranked(place, seed=0), ranked(place, seed=1)
+    assert dict(one.values) != dict(other.values)
+    assert (one.seed, other.seed) == (0, 1)
+
+
+def test_evidence_is_taken_from_the_store(place, monkeypatch):
+    store = place / "evidence.sqlite"
+    first = ranked(place, evidence=store)
+    monkeypatch.setattr(
+        "onnx_cte.segmenters.onnx_model.observe", lambda *_: pytest.fail("measured again")
+    )
+    assert but_for_times(ranked(place, evidence=store)) == but_for_times(first)
+
+
+def count_observed(monkeypatch):
+    from onnx_cte.segmenters import onnx_model
+
+    seen, real = [], onnx_model.observe
+
+    def counted(recipe, network, image, needs, seed):
+        seen.append((network.session.path.stem, image.name))
+        return real(recipe, network, image, needs, seed)
+
+    monkeypatch.setattr(onnx_model, "observe", counted)
+    return seen
+
+
+def change_model(place):
+    blur(place / "models" / "sharp.onnx", gain=61, width=3)
+    return {("sharp", f"{i}.png") for i in range(6)}
+
+
+def change_image(place):
+    Picture.fromarray(discs(99)[0]).save(place / "images" / "3.png")
+    return {(model, "3.png") for model in ("steady", "sharp", "jumpy")}
+
+
+def change_label(place):
+    Picture.fromarray(discs(98)[1].astype(np.uint16)).save(place / "labels" / "2.png")
+    return {(model, "2.png") for model in ("steady", "sharp", "jumpy")}
+
+
+def change_nothing(place):
+    return set()
+
+
+@pytest.mark.parametrize("change", [change_model, change_image, change_label, change_nothing])
+def test_only_what_changed_is_measured_afresh(place, monkeypatch, change):
+    store = place / "evidence.sqlite"
+    ranked(place, evidence=store)
+    due = change(place)
+    seen = count_observed(monkeypatch)
+    again = ranked(place, evidence=store)
+    assert set(seen) == due
+    monkeypatch.undo()
+    assert but_for_times(again) == but_for_times(ranked(place))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seed": 1},
+        {"estimator": CTE("ei")},
+        {"estimator": CTE("nhd", (GaussianNoise(0.2),))},
+    ],
+    ids=repr,
+)
+def test_other_options_are_measured_afresh(place, monkeypatch, options):
+    store = place / "evidence.sqlite"
+    ranked(place, evidence=store)
+    seen = count_observed(monkeypatch)
+    ranked(place, evidence=store, **options)
+    assert len(seen) == 18
+
+
+def test_an_interrupted_run_goes_on_and_gives_the_same(place, monkeypatch):
+    store = place / "evidence.sqlite"
+    from onnx_cte.segmenters import onnx_model
+
+    real, calls = onnx_model.observe, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(onnx_model, "observe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ranked(place, evidence=store)
+    monkeypatch.undo()
+    seen = count_observed(monkeypatch)
+    again = ranked(place, evidence=store)
+    assert len(seen) == 18 - 7
+    monkeypatch.undo()
+    assert but_for_times(again) == but_for_times(ranked(place))
+
+
+def test_what_cannot_be_used_is_listed_and_the_rest_is_ranked(place):
+    (place / "models" / "notes.onnx").write_text("no network")
+    classifier(place / "models" / "label.onnx")
+    blur(place / "models" / "five.onnx", channels=5)
+    (place / "images" / "torn.png").write_bytes((place / "images" / "0.png").read_bytes()[:200])
+    Picture.fromarray(np.full((48, 56), 7, np.uint8)).save(place / "images" / "flat.png")
+    found = rank(open_models(place / "models"), Images(place / "images"), CTE(), jobs=1)
+    assert [score.model for score in found] == ["steady", "sharp", "jumpy"]
+    failed = dict(found.failed)
+    assert set(failed) == {"notes", "label", "five"}
+    assert "is no ONNX model" in failed["notes"]
+    assert "a classifier cannot be ranked" in failed["label"]
+    assert failed["five"] == ("on 6 of 8 images: the image has 1 channel, the network takes 5")
+    assert {name for name, _ in found.skipped} == {"torn.png", "flat.png"}
+    plain = rank(open_models(place / "models"), Images(place / "images"), CTE(), jobs=1)
+    assert dict(found.values) == dict(plain.values)
+
+
+def test_an_image_too_small_for_one_model_is_skipped_for_that_model(place):
+    blur(place / "models" / "wide.onnx", sides=(128, 128))
+    Picture.fromarray(discs(50, (80, 80))[0]).save(place / "images" / "big.png")
+    found = rank(open_models(place / "models"), Images(place / "images"), CTE(), jobs=1)
+    wide = next(score for score in found if score.model == "wide")
+    assert wide.images == 1
+    assert wide.coverage == pytest.approx(1 / 7)
+    assert len(wide.skipped) == 6
+    assert "48 x 56, the network takes at least 128 x 128" in wide.skipped[0][1]
+    assert all(score.images == 7 for score in found if score.model != "wide")
+
+
+def test_strict_raises_the_first_error(place):
+    blur(place / "models" / "a_five.onnx", channels=5)
+    with pytest.raises(ImageError, match="the network takes 5"):
+        ranked(place, strict=True)
+
+
+class Faulty(BlackBox):
+    """Fails on some images, in ways that are not ours."""
+
+    def __init__(self, name, fails):
+        self.calls = 0
+
+        def predict(tensor):
+            self.calls += 1
+            if fails(self.calls):
+                raise ZeroDivisionError("by accident")
+            return tensor.clip(0, 1)
+
+        super().__init__(name, predict)
+
+
+def test_a_callable_that_fails_sometimes(place):
+    faulty = Faulty("faulty", lambda call: call == 3)  # the perturbed run of the second image
+    found = rank([faulty], Images(place / "images"), CTE())
+    assert found[0].images == 5
+    assert found[0].skipped == (("1.png", "ZeroDivisionError: by accident"),)
+
+
+def test_nothing_left_to_rank(place):
+    with pytest.raises(NothingToRank, match="none of 1 models can be used; faulty: on 6 of 6"):
+        rank([Faulty("faulty", lambda call: True)], Images(place / "images"), CTE())
+    with pytest.raises(NothingToRank, match="there is no model to rank"):
+        rank([], Images(place / "images"), CTE())
+    with pytest.raises(NothingToRank, match="there is no image to rank"):
+        rank(open_models(place / "models"), [], CTE())
+
+
+def test_no_image_can_be_used(tmp_path):
+    blur(tmp_path / "models" / "net.onnx")
+    (tmp_path / "images").mkdir()
+    Picture.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "images" / "black.png")
+    with pytest.raises(NothingToRank, match=r"none of 1 images can be used; black\.png: .*pixel"):
+        rank(open_models(tmp_path / "models"), Images(tmp_path / "images"), CTE())
+
+
+def test_a_silent_model_ranks_last_with_its_coverage(place):
+    blur(place / "models" / "blind.onnx", cut=5.0)
+    found = ranked(place)
+    blind = found[-1]
+    assert blind.model == "blind"
+    assert blind.value == 0.0
+    assert (blind.images, blind.empty, blind.coverage) == (0, 6, 0.0)
+
+
+def test_a_silent_model_alone_is_undefined(tmp_path):
+    images, _ = write_images(tmp_path)
+    blur(tmp_path / "models" / "blind.onnx", cut=5.0)
+    found = rank(open_models(tmp_path / "models"), Images(images), CTE())
+    assert math.isnan(found[0].value)
+    assert all(map(math.isnan, found[0].interval))
+
+
+def test_images_in_memory(place):
+    planes = [Image(str(i), discs(i)[0], "yx", truth=discs(i)[1]) for i in range(4)]
+    found, truth = rank_each(open_models(place / "models"), planes, [CTE(), Accuracy()], jobs=1)
+    assert found[0].images == truth[0].images == 4
+    on_disk = ranked(place)
+    assert found[0].model == on_disk[0].model
+
+
+def test_evidence_without_identity_is_not_kept(place):
+    box = BlackBox("box", lambda tensor: tensor.clip(0, 1))
+    store = place / "evidence.sqlite"
+    rank([box], Images(place / "images"), CTE(), evidence=store)
+    seen = []
+    again = BlackBox("box", lambda tensor: seen.append(1) or tensor.clip(0, 1))
+    rank([again], Images(place / "images"), CTE(), evidence=store)
+    assert len(seen) == 12
+    named = [
+        BlackBox("box", lambda t: seen.append(1) or t.clip(0, 1), identity="1") for _ in range(2)
+    ]
+    for box in named:
+        rank([box], Images(place / "images"), CTE(), evidence=store)
+    assert len(seen) == 24
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"jobs": 0}, "jobs is the number of CPU threads, at least 1, not 0"),
+        ({"seed": -1}, "the seed is an integer of at least 0"),
+    ],
+)
+def test_options(place, options, complaint):
+    with pytest.raises(OptionError, match=complaint):
+        rank(open_models(place / "models"), Images(place / "images"), CTE(), **options)
+
+
+def test_labels_are_asked_for_before_anything_is_run(place):
+    with pytest.raises(OptionError, match="estimator 'accuracy' needs labels"):
+        rank([Faulty("x", lambda call: True)], Images(place / "images"), Accuracy())
+
+
+def test_names_must_be_unique(place):
+    box = BlackBox("box", lambda tensor: tensor)
+    with pytest.raises(OptionError, match="model names must be unique; 'box' is there twice"):
+        rank([box, box], Images(place / "images"), CTE())
+
+
+def test_a_missing_device_ends_the_run(place, monkeypatch):
+    monkeypatch.setattr("onnx_cte.sessions._cuda_works", lambda: (False, "none here"))
+    with pytest.raises(DeviceError, match="'cuda' was asked for, but only 'cpu' works here"):
+        ranked(place, device="cuda")
+
+
+def test_a_full_disk_ends_the_run(place, monkeypatch):
+    def full(self, found):
+        raise OutputError("evidence file cannot be written: disk full")
+
+    monkeypatch.setattr("onnx_cte.evidence.EvidenceStore.put", full)
+    with pytest.raises(OutputError, match="disk full"):
+        ranked(place, evidence=place / "evidence.sqlite")
+
+
+def test_probabilities_out_of_range_are_refused(place):
+    box = BlackBox("box", lambda tensor: tensor * 50, normalize="none")
+    with pytest.raises(InferenceError, match=r"reaches from .* expected probabilities in \[0, 1\]"):
+        rank([box], Images(place / "images"), CTE(), strict=True)
+
+
+def test_two_threads_can_rank_at_once(place):
+    results = {}
+
+    def work(key):
+        results[key] = ranked(place)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert but_for_times(results[0]) == but_for_times(results[1])
+
+
+def test_a_ranking_is_a_sequence_and_prints_a_table(place):
+    found = ranked(place)
+    assert len(found) == 3
+    assert found[0] == next(iter(found))
+    assert found[:2] == found.scores[:2]
+    lines = str(found).splitlines()
+    assert lines[0].split()[:3] == ["rank", "model", "score"]
+    assert lines[2].split()[:2] == ["1", "steady"]
+    assert dataclasses.is_dataclass(found)

@@ -1,0 +1,320 @@
+import itertools
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from onnx_cte.errors import DescriptorError, ImageError, InferenceError, OptionError
+from onnx_cte.tiling import run_tiled
+
+
+class Network:
+    """Records the tiles it is given."""
+
+    def __init__(self, function=lambda tile: tile):
+        self.function = function
+        self.tiles = []
+
+    def __call__(self, tile):
+        self.tiles.append(tile.copy())
+        return self.function(tile)
+
+    @property
+    def shapes(self):
+        return [tile.shape for tile in self.tiles]
+
+
+def image(height, width, channels=1):
+    """Every pixel has its own value."""
+    count = channels * height * width
+    return np.arange(1, count + 1, dtype=np.float32).reshape(1, channels, height, width)
+
+
+def mean_filter(size):
+    return lambda tile: ndimage.uniform_filter(tile, (0, 0, size, size), mode="constant")
+
+
+def valid_mean(size):
+    """A convolution without padding: the output is smaller by size // 2 on each side."""
+
+    def run(tile):
+        windows = np.lib.stride_tricks.sliding_window_view(tile, (size, size), axis=(2, 3))
+        return windows.mean(axis=(-2, -1), dtype=np.float64)
+
+    return run
+
+
+def test_an_image_of_the_right_size_is_one_run_on_the_image_itself():
+    network = Network()
+    tensor = image(64, 48, channels=2)
+    out = run_tiled(tensor, network, sizes=((16, 16), (16, 16)), halo=(8, 8))
+    assert network.shapes == [(1, 2, 64, 48)]
+    assert out.dtype == np.float32
+    np.testing.assert_array_equal(network.tiles[0], tensor)
+    np.testing.assert_array_equal(out, tensor[0])
+
+
+def test_tiles_by_hand():
+    # Tiles of 8 with a halo of 2 on a line of 14: starts 0, 4 and 6 (shifted inwards from 8).
+    # Seams in the middle of the overlaps [4, 8) and [6, 12): 6 and 9.
+    number = itertools.count(1)
+    network = Network(lambda tile: np.full_like(tile, next(number)))
+    out = run_tiled(image(8, 14), network, sizes=(8, 8), halo=(2, 2))
+    assert [tile[0, 0, 0, 0] for tile in network.tiles] == [1, 5, 7]
+    np.testing.assert_array_equal(out[0, 0], [1] * 6 + [2] * 3 + [3] * 5)
+    assert (out[0] == out[0, 0]).all()
+
+
+def test_tiles_go_row_by_row():
+    network = Network()
+    run_tiled(image(6, 8), network, sizes=(4, 4), halo=(1, 0))
+    corners = [tile[0, 0, 0, 0] for tile in network.tiles]
+    assert corners == [1 + 8 * y + x for y in (0, 2) for x in (0, 4)]
+
+
+@pytest.mark.parametrize("halo", [0, 1, 3, 5])
+@pytest.mark.parametrize("size", [12, 13, (12, 1), (8, 4), (16, 16)])
+def test_identity_is_reproduced_with_every_pixel_from_its_deepest_tile(size, halo):
+    minimum = size[0] if isinstance(size, tuple) else size
+    for height, width in itertools.product([(minimum + 1) // 2, 13, 24, 31, 57], [13, 40]):
+        network = Network()
+        tensor = image(height, width, channels=2)
+        out = run_tiled(tensor, network, sizes=(size, size), halo=(halo, halo), limit=16)
+        np.testing.assert_array_equal(out, tensor[0])
+        assert len(set(network.shapes)) == 1
+        # Replace each tile by the depth of its pixels; image borders do not count as an end.
+        side = network.shapes[0][2:]
+        starts = [divmod(int(tile[0, 0, 0, 0]) - 1, width) for tile in network.tiles]
+        depth = np.full((len(starts), height, width), -1.0)
+        ends = [
+            [_depth(start[axis], side[axis], length) for start in starts]
+            for axis, length in enumerate((height, width))
+        ]
+        for k, (y, x) in enumerate(starts):
+            part = np.minimum.outer(ends[0][k], ends[1][k])
+            depth[k, y : y + side[0], x : x + side[1]] = part[: height - y, : width - x]
+        left = iter(depth)
+        padded = np.full(side, -1.0)
+
+        def depths(tile, left=left, padded=padded, height=height, width=width):
+            y, x = divmod(int(tile[0, 0, 0, 0]) - 1, width)
+            inside = next(left)[y : y + padded.shape[0], x : x + padded.shape[1]]
+            result = padded.copy()
+            result[: inside.shape[0], : inside.shape[1]] = inside
+            return result[None, None]
+
+        got = run_tiled(tensor, depths, sizes=(size, size), halo=(halo, halo), limit=16)[0]
+        np.testing.assert_array_equal(got, depth.max(axis=0))
+        assert got.min() >= halo
+
+
+def _depth(start, side, length):
+    inside = np.arange(side)
+    before = inside if start else np.full(side, 1000)
+    after = inside[::-1] if start + side < length else np.full(side, 1000)
+    return np.minimum(before, after)
+
+
+@pytest.mark.parametrize(
+    ("length", "halo", "tiles"),
+    [(16, 4, 1), (17, 4, 2), (24, 4, 2), (25, 4, 3), (32, 0, 2), (33, 0, 3), (100, 4, 12)],
+)
+def test_number_of_runs(length, halo, tiles):
+    network = Network()
+    run_tiled(image(8, length), network, sizes=(8, 16), halo=(0, halo))
+    assert len(network.tiles) == tiles
+
+
+def test_free_sizes_are_padded_to_the_next_allowed_size_and_not_tiled():
+    network = Network()
+    tensor = image(21, 32)
+    out = run_tiled(tensor, network, sizes=((16, 8), (16, 8)), halo=(4, 4))
+    assert network.shapes == [(1, 1, 24, 32)]
+    expected = np.pad(tensor, ((0, 0), (0, 0), (0, 3), (0, 0)), mode="reflect")
+    np.testing.assert_array_equal(network.tiles[0], expected)
+    np.testing.assert_array_equal(out, tensor[0])
+
+
+def test_limit_is_rounded_down_to_an_allowed_size_but_not_below_the_minimum():
+    network = Network()
+    run_tiled(image(48, 48), network, sizes=((16, 8), (32, 8)), limit=31)
+    assert set(network.shapes) == {(1, 1, 24, 32)}
+    assert len(network.tiles) == 4
+
+
+def test_limit_counts_the_border():
+    network = Network(lambda tile: tile[:, :, 2:-2, 2:-2])
+    tensor = image(16, 12)
+    out = run_tiled(tensor, network, sizes=((4, 4), (4, 4)), border=(2, 2), limit=16)
+    assert network.shapes == [(1, 1, 16, 16)] * 2
+    np.testing.assert_array_equal(out, tensor[0])
+
+
+def test_fixed_sizes_heed_no_limit():
+    network = Network()
+    run_tiled(image(40, 40), network, sizes=(32, 32), limit=8)
+    assert set(network.shapes) == {(1, 1, 32, 32)}
+
+
+@pytest.mark.parametrize("length", [8, 9, 15])
+def test_fixed_sizes_pad_a_small_image_at_its_end(length):
+    network = Network()
+    tensor = image(length, 16)
+    out = run_tiled(tensor, network, sizes=(16, 16))
+    pad = ((0, 0), (0, 0), (0, 16 - length), (0, 0))
+    np.testing.assert_array_equal(network.tiles[0], np.pad(tensor, pad, mode="reflect"))
+    np.testing.assert_array_equal(out, tensor[0])
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 2), (2, 3), (3, 1)])
+def test_smallest_images_repeat_the_reflection(height, width):
+    network = Network()
+    tensor = image(height, width)
+    out = run_tiled(tensor, network, sizes=((1, 5), (2, 6)), border=(0, 0))
+    shape = network.shapes[0]
+    pad = ((0, 0), (0, 0), (0, shape[2] - height), (0, shape[3] - width))
+    np.testing.assert_array_equal(network.tiles[0], np.pad(tensor, pad, mode="reflect"))
+    np.testing.assert_array_equal(out, tensor[0])
+
+
+@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("side", [16, (16, 2), 17])
+def test_a_filter_gives_the_same_tiled_and_whole(size, side):
+    tensor = np.random.default_rng(0).random((1, 2, 45, 70), np.float32)
+    radius = size // 2
+    halo = (radius, radius + 1)
+    network = Network(mean_filter(size))
+    tiled = run_tiled(tensor, network, sizes=(side, side), halo=halo, limit=20)
+    assert len(network.tiles) > 4
+    np.testing.assert_allclose(tiled, mean_filter(size)(tensor)[0], atol=1e-6, rtol=0)
+    # The same network with a halo that is too small shows its seams.
+    small = run_tiled(tensor, network, sizes=(side, side), halo=(radius - 1,) * 2, limit=20)
+    assert np.abs(small - tiled).max() > 0.01
+
+
+@pytest.mark.parametrize("sides", [(24, 24), ((9, 4), 24), ((9, 4), (10, 3))])
+@pytest.mark.parametrize("halo", [0, 2])
+def test_convolutions_without_padding_cover_the_whole_image(sides, halo):
+    tensor = np.random.default_rng(1).random((1, 1, 33, 50), np.float32)
+    pad = ((0, 0), (0, 0), (2, 2), (2, 2))
+    expected = valid_mean(5)(np.pad(tensor, pad, mode="reflect"))[0]
+    for limit in (28, 1024):
+        out = run_tiled(
+            tensor, valid_mean(5), sizes=sides, halo=(halo, halo), border=(2, 2), limit=limit
+        )
+        np.testing.assert_allclose(out, expected, atol=1e-6, rtol=0)
+
+
+def test_a_border_may_be_wider_than_the_image():
+    network = Network(lambda tile: tile[:, :, 6:-6, 6:-6])
+    tensor = image(3, 4)
+    out = run_tiled(tensor, network, sizes=((4, 4), (4, 4)), border=(6, 6))
+    expected = np.pad(tensor, ((0, 0), (0, 0), (6, 7), (6, 6)), mode="reflect")
+    np.testing.assert_array_equal(network.tiles[0], expected[:, :, :16, :16])
+    np.testing.assert_array_equal(out, tensor[0])
+
+
+def test_channels_may_change_and_any_float_becomes_float32():
+    def two(tile):
+        return np.concatenate([tile, -tile], axis=1).astype(np.float64)
+
+    tensor = image(10, 20)
+    out = run_tiled(tensor, two, sizes=(8, 8), halo=(1, 1))
+    assert out.dtype == np.float32
+    assert out.shape == (2, 10, 20)
+    np.testing.assert_array_equal(out[1], -tensor[0, 0])
+
+
+def test_a_network_may_overwrite_its_tile():
+    def wipe(tile):
+        result = tile.copy()
+        tile[:] = 0
+        return result
+
+    tensor = image(16, 40)
+    kept = tensor.copy()
+    out = run_tiled(tensor, wipe, sizes=(16, 16), halo=(2, 2))
+    np.testing.assert_array_equal(tensor, kept)
+    np.testing.assert_array_equal(out, tensor[0])
+
+
+def test_tiles_are_contiguous():
+    def check(tile):
+        assert tile.flags.c_contiguous
+        return tile
+
+    run_tiled(image(20, 40, channels=3), check, sizes=(16, (4, 4)), limit=16)
+
+
+def test_a_tiny_image_is_refused():
+    with pytest.raises(ImageError, match=r"image is 20 x 30, the network takes at least 64 x 64: .*"
+                       r"at least 32 x 32 px"):  # fmt: skip
+        run_tiled(image(20, 30), Network(), sizes=((64, 16), 64))
+    run_tiled(image(32, 32), Network(), sizes=((64, 16), 63))
+    with pytest.raises(ImageError, match="image is 32 x 31, the network takes at least 64 x 63"):
+        run_tiled(image(32, 31), Network(), sizes=((64, 16), 63))
+
+
+@pytest.mark.parametrize("shape", [(1, 20, 30), (2, 1, 20, 30), (1, 0, 20, 30), (1, 1, 0, 30)])
+def test_something_else_than_one_image_is_refused(shape):
+    found = " x ".join(map(str, shape))
+    with pytest.raises(ImageError, match=f"has shape {found}, expected 1 x C x H x W"):
+        run_tiled(np.zeros(shape, np.float32), Network(), sizes=(8, 8))
+
+
+def test_a_fixed_size_that_the_halo_uses_up_is_refused():
+    with pytest.raises(DescriptorError, match="fixed size of 64 px is used up by a halo of 32 px"):
+        run_tiled(image(64, 64), Network(), sizes=(64, 64), halo=(31, 32))
+    with pytest.raises(DescriptorError, match="a halo of 30 px and a border of 2 px on either"):
+        run_tiled(image(64, 64), Network(), sizes=(64, 64), halo=(30, 0), border=(2, 0))
+
+
+@pytest.mark.parametrize(
+    ("size", "halo", "border", "found"),
+    [
+        (0, 0, 0, "size 0, halo 0 and border 0 px"),
+        ((0, 8), 0, 0, r"size \(0, 8\)"),
+        ((8, 0), 0, 0, r"size \(8, 0\)"),
+        (8, -1, 0, "halo -1"),
+        (8, 0, -1, "border -1"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(size, halo, border, found):
+    with pytest.raises(DescriptorError, match=f"{found}.* expected a side of at least 1"):
+        run_tiled(image(8, 8), Network(), sizes=(8, size), halo=(0, halo), border=(0, border))
+
+
+def test_a_limit_that_the_halo_uses_up_is_refused_only_where_tiles_are_needed():
+    sizes = ((8, 8), (8, 8))
+    run_tiled(image(16, 16), Network(), sizes=sizes, halo=(8, 8), limit=16)
+    with pytest.raises(OptionError, match=r"tile of 16 px \(limit 20 px\).*at least 24 px"):
+        run_tiled(image(17, 16), Network(), sizes=sizes, halo=(8, 8), limit=20)
+    run_tiled(image(17, 16), Network(), sizes=sizes, halo=(8, 8), limit=24)
+    with pytest.raises(OptionError, match="limit is 0 px"):
+        run_tiled(image(16, 16), Network(), sizes=sizes, limit=0)
+
+
+@pytest.mark.parametrize(
+    ("run", "found"),
+    [
+        (lambda tile: tile[:, :, ::2, ::2], "1 x 1 x 4 x 4"),
+        (lambda tile: tile[0], "1 x 8 x 8"),
+        (lambda tile: tile[:, :, 1:, :], "1 x 1 x 7 x 8"),
+        (lambda tile: np.concatenate([tile, tile]), "2 x 1 x 8 x 8"),
+        (lambda tile: tile[:, :0], "1 x 0 x 8 x 8"),
+    ],
+)
+def test_a_wrong_output_is_named(run, found):
+    expected = f"made {found} of a tile of 1 x 1 x 8 x 8, expected 1 x any x 8 x 8"
+    with pytest.raises(InferenceError, match=expected):
+        run_tiled(image(8, 16), run, sizes=(8, 8))
+
+
+def test_channels_that_change_between_tiles_are_named():
+    counts = iter([2, 3])
+
+    def run(tile):
+        return np.repeat(tile, next(counts), axis=1)
+
+    with pytest.raises(InferenceError, match=r"made 1 x 3 x 8 x 8 .* expected 1 x 2 x 8 x 8"):
+        run_tiled(image(8, 16), run, sizes=(8, 8))

@@ -1,0 +1,373 @@
+"""The models that are shipped, and the tools that made them."""
+
+import csv
+import gc
+import hashlib
+import importlib
+import json
+import tomllib
+import warnings
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from bioimageio.spec import load_description
+from bioimageio.spec.model.v0_5 import ModelDescr
+from skimage import io
+
+ROOT = Path(__file__).resolve().parent.parent
+MODELS = ROOT / "models"
+DOMAINS = {
+    "brightfield": "nuc_dsb_brightfield",
+    "cfos_wue1": "nuc_cfos_wue1",
+    "fibro": "nuc_dsb_fibro",
+    "large360": "nuc_dsb_large360",
+    "stain_lilac": "nuc_dsb_stain_lilac",
+    "u2os_dense": "nuc_dsb_u2os_dense",
+}
+NUCLEI = [MODELS / "nuclei" / name for name in DOMAINS]
+FILES = {"README.md", "bioimageio.yaml", "test_input.npy", "test_output.npy", "weights.onnx"}
+LARGEST_FOLDER = 2_000_000
+
+every_model = pytest.mark.parametrize("folder", NUCLEI, ids=lambda path: path.name)
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    """Imports a module of tools/ as it is imported when run as a script."""
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    return importlib.import_module
+
+
+@pytest.fixture
+def torch_tool(tool):
+    """The same for modules that need torch; what they set in torch is put back."""
+    torch = pytest.importorskip("torch")
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    yield tool
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(strict)
+
+
+def index_rows():
+    with (MODELS / "index.csv").open(newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def description(folder: Path) -> ModelDescr:
+    with warnings.catch_warnings():
+        # bioimageio.spec leaves the files it checks to the garbage collector.
+        warnings.filterwarnings("ignore", "unclosed file", ResourceWarning)
+        loaded = load_description(folder)
+        gc.collect()
+    assert isinstance(loaded, ModelDescr), loaded.validation_summary
+    return loaded
+
+
+def apply(steps, tensor):
+    """The few steps that these models declare, by hand."""
+    for step in steps:
+        if step.id == "ensure_dtype":
+            tensor = tensor.astype(step.kwargs.dtype)
+        elif step.id == "scale_range":
+            assert sorted(step.kwargs.axes) == ["channel", "x", "y"]
+            low = np.percentile(tensor, step.kwargs.min_percentile, axis=(1, 2, 3), keepdims=True)
+            high = np.percentile(tensor, step.kwargs.max_percentile, axis=(1, 2, 3), keepdims=True)
+            tensor = (tensor - low) / (high - low + step.kwargs.eps)
+        elif step.id == "sigmoid":
+            tensor = 1 / (1 + np.exp(-tensor))
+        else:
+            raise AssertionError(f"unexpected step {step.id}")
+    return tensor
+
+
+def run_onnx(folder: Path, tensor):
+    session = onnxruntime.InferenceSession(
+        folder / "weights.onnx", providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, {session.get_inputs()[0].name: tensor})[0]
+
+
+def test_the_bank_is_complete():
+    found = {path.parent.name for path in (MODELS / "nuclei").glob("*/bioimageio.yaml")}
+    assert found == set(DOMAINS)
+
+
+def test_the_index_lists_every_file_with_its_hash_and_size():
+    rows = index_rows()
+    on_disk = {p.relative_to(MODELS).as_posix() for folder in NUCLEI for p in folder.iterdir()}
+    assert {row["file"] for row in rows} == on_disk
+    assert len(rows) == len(on_disk)
+    for row in rows:
+        content = (MODELS / row["file"]).read_bytes()
+        assert len(content) == int(row["size"]), row["file"]
+        assert hashlib.sha256(content).hexdigest() == row["sha256"], row["file"]
+
+
+def test_the_index_names_licence_and_source_of_every_model():
+    origins = tomllib.loads((MODELS / "origins.toml").read_text())
+    for row in index_rows():
+        origin = origins[DOMAINS[row["name"]]]
+        assert (row["licence"], row["source"]) == (origin["licence"], origin["origin"])
+        assert row["licence"] in {"CC0-1.0", "MIT", "Apache-2.0"}
+
+
+@every_model
+def test_a_folder_holds_what_it_should_and_is_small(folder):
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= LARGEST_FOLDER
+
+
+@every_model
+def test_the_zoo_accepts_the_description(folder):
+    loaded = description(folder)
+    (image,), (foreground,) = loaded.inputs, loaded.outputs
+    assert [step.id for step in image.preprocessing] == [
+        "ensure_dtype",
+        "scale_range",
+        "ensure_dtype",
+    ]
+    assert [axis.type for axis in image.axes] == ["batch", "channel", "space", "space"]
+    assert foreground.axes[1].channel_names == ["foreground"]
+    for axis in foreground.axes[2:]:
+        assert 0 < 2 * axis.halo < image.axes[2].size.min
+    warned = {
+        entry.loc[-1] for detail in loaded.validation_summary.details for entry in detail.warnings
+    }
+    # A sample image would have to be a real one.
+    assert warned <= {"sample_tensor"}
+
+
+def test_both_places_of_the_sigmoid_are_exercised():
+    declared = {
+        folder.name: any(s.id == "sigmoid" for s in description(folder).outputs[0].postprocessing)
+        for folder in NUCLEI
+    }
+    in_graph = {
+        folder.name: "Sigmoid" in {n.op_type for n in onnx.load(folder / "weights.onnx").graph.node}
+        for folder in NUCLEI
+    }
+    assert sum(declared.values()) == sum(in_graph.values()) == 3
+    assert all(declared[name] != in_graph[name] for name in declared)
+
+
+@every_model
+def test_the_test_tensors_are_reproduced(folder):
+    loaded = description(folder)
+    image, expected = np.load(folder / "test_input.npy"), np.load(folder / "test_output.npy")
+    tensor = apply(loaded.inputs[0].preprocessing, image)
+    found = apply(loaded.outputs[0].postprocessing, run_onnx(folder, tensor))
+    assert found.dtype == expected.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    # A constant output would be reproduced by many wrong readings of the model.
+    assert expected.min() < 0.1
+    assert expected.max() > 0.9
+    unscaled = apply(loaded.outputs[0].postprocessing, run_onnx(folder, image))
+    assert np.abs(unscaled - expected).max() > 0.01
+
+
+@every_model
+def test_the_test_image_is_simulated_and_no_crop_of_real_data(folder, tool):
+    zoo_folder = tool("zoo_folder")
+    origin = zoo_folder.read_origin(MODELS / "origins.toml", DOMAINS[folder.name])
+    difference = np.abs(zoo_folder.simulate(origin) - np.load(folder / "test_input.npy"))
+    # Rounding to grey values may fall otherwise with another SciPy.
+    assert difference.max() <= 1
+
+
+@every_model
+def test_batch_and_size_are_free(folder):
+    channels = len(description(folder).inputs[0].axes[1].channel_names)
+    rng = np.random.default_rng(0)
+    for height, width in [(64, 64), (256, 320)]:
+        images = rng.random((2, channels, height, width), dtype=np.float32)
+        both = run_onnx(folder, images)
+        assert both.shape == (2, 1, height, width)
+        np.testing.assert_allclose(both[1:], run_onnx(folder, images[1:]), atol=1e-4)
+
+
+def test_the_weights_are_one_file_of_a_stated_opset():
+    for folder in NUCLEI:
+        model = onnx.load(folder / "weights.onnx", load_external_data=False)
+        assert not any(tensor.external_data for tensor in model.graph.initializer)
+        (opset,) = [entry.version for entry in model.opset_import if entry.domain == ""]
+        assert opset == description(folder).weights.onnx.opset_version
+
+
+def test_an_unknown_origin_is_refused(tool, tmp_path):
+    table = tmp_path / "origins.toml"
+    table.write_text("[a]\n[b]\n")
+    with pytest.raises(SystemExit, match=r"no entry \[c\]; there are: a, b\. Add one"):
+        tool("zoo_folder").read_origin(table, "c")
+
+
+def test_the_index_replaces_the_rows_of_one_model(tool, tmp_path):
+    update = tool("zoo_folder").update_index
+    origin = {"licence": "CC0-1.0", "origin": "https://example.org"}
+    index = tmp_path / "index.csv"
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights.onnx").write_bytes(b"one")
+        update(index, tmp_path / name, name, origin)
+    (tmp_path / "b" / "weights.onnx").write_bytes(b"three")
+    update(index, tmp_path / "b", "b", origin)
+    assert index.read_text().splitlines() == [
+        "name,file,sha256,size,licence,source",
+        f"a,a/weights.onnx,{hashlib.sha256(b'one').hexdigest()},3,CC0-1.0,https://example.org",
+        f"b,b/weights.onnx,{hashlib.sha256(b'three').hexdigest()},5,CC0-1.0,https://example.org",
+    ]
+
+
+def draw(augmentation: ModuleType, planes, seed=0, **changed):
+    options = {"count": 16, "size": 8, "foreground_chance": 0.5, "grey_chance": 0.5}
+    return augmentation.draw_batch(planes, np.random.default_rng(seed), **{**options, **changed})
+
+
+def test_crops_and_targets_are_turned_together(tool, monkeypatch):
+    augmentation = tool("augmentation")
+    monkeypatch.setattr(augmentation, "disturb", lambda image, rng: image)
+    foreground = np.random.default_rng(1).random((12, 20)) > 0.5
+    plane = augmentation.Plane((foreground[None].astype(np.float32),), foreground)
+    images, targets = draw(augmentation, [plane])
+    assert images.shape == targets.shape == (16, 1, 8, 8)
+    np.testing.assert_array_equal(images, targets)
+    assert len({crop.tobytes() for crop in targets}) > 8
+
+
+def test_crops_seek_the_foreground_as_often_as_asked(tool):
+    augmentation = tool("augmentation")
+    foreground = np.zeros((200, 200), bool)
+    foreground[3, 196] = True
+    plane = augmentation.Plane((np.zeros((1, 200, 200), np.float32),), foreground)
+    always = draw(augmentation, [plane], foreground_chance=1.0)[1]
+    never = draw(augmentation, [plane], foreground_chance=0.0)[1]
+    assert always.sum() == 16
+    assert never.sum() < 3
+
+
+def test_colour_is_shown_grey_as_often_as_asked(tool):
+    augmentation = tool("augmentation")
+    foreground = np.zeros((8, 8), bool)
+    colour, grey = np.zeros((3, 8, 8), np.float32), np.full((3, 8, 8), 100, np.float32)
+    plane = augmentation.Plane((colour, grey), foreground)
+    for chance, expected in [(0.0, 0), (1.0, 16)]:
+        images = draw(augmentation, [plane], grey_chance=chance)[0]
+        assert (images.mean(axis=(1, 2, 3)) > 10).sum() == expected
+
+
+def test_disturbing_is_seeded_and_changes_a_copy(tool):
+    disturb = tool("augmentation").disturb
+    image = np.linspace(-0.1, 1.2, 64, dtype=np.float32).reshape(1, 8, 8)
+    before = image.copy()
+    first = disturb(image, np.random.default_rng(5))
+    np.testing.assert_array_equal(image, before)
+    np.testing.assert_array_equal(first, disturb(image, np.random.default_rng(5)))
+    assert first.dtype == np.float32
+    assert np.abs(first - disturb(image, np.random.default_rng(6))).max() > 1e-3
+
+
+def make_domain(folder: Path) -> Path:
+    """Six simulated images whose sides are no multiple of anything useful."""
+    rng = np.random.default_rng(0)
+    rows = ["stem,group,split"]
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for number in range(6):
+        stem = f"{number:03d}"
+        label = np.zeros((45, 51), np.uint16)
+        label[5 + number : 25, 8:30] = 1
+        image = (200 * (label > 0) + rng.integers(0, 40, label.shape)).astype(np.uint8)
+        io.imsave(folder / "images" / f"{stem}.png", image, check_contrast=False)
+        io.imsave(folder / "labels" / f"{stem}.png", label, check_contrast=False)
+        rows.append(f"{stem},g{number // 2},{'test' if number > 3 else 'train'}")
+    (folder / "split.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore:You are using the legacy TorchScript-based ONNX export:DeprecationWarning",
+    "ignore:The feature will be removed:DeprecationWarning",
+    "ignore:unclosed file:ResourceWarning",
+)
+def test_a_tiny_network_is_trained_and_exported_twice_alike(torch_tool, tmp_path, capsys):
+    train, export = torch_tool("train_unet"), torch_tool("export_torch")
+    domain = make_domain(tmp_path / "nuc_dsb_fibro")
+    recipe = ["--steps", "3", "--features", "4", "8", "--crop", "32", "--threads", "1"]
+    for run, sigmoid in [("a", "zoo"), ("b", "zoo"), ("c", "graph")]:
+        train.main([str(domain), str(tmp_path / run), *recipe])
+        export.main(
+            [
+                str(tmp_path / run / "checkpoint.pt"),
+                str(tmp_path / "bank" / run / "tiny"),
+                *("--sigmoid", sigmoid, "--index", str(tmp_path / "bank" / "index.csv")),
+            ]
+        )
+    gc.collect()  # while unclosed files are still forgiven
+    for name in FILES:
+        first, second = (tmp_path / "bank" / run / "tiny" / name for run in "ab")
+        assert first.read_bytes() == second.read_bytes(), name
+    report = json.loads((tmp_path / "a" / "metrics.json").read_text())
+    assert report["judged_on"] == "test"
+    assert (report["train_images"], report["judged_images"]) == (4, 2)
+    assert set(report["images"]) == {"004", "005"}
+    printed = capsys.readouterr().out
+    assert "tiny: (2, 128, 128): largest |torch - onnxruntime|" in printed
+    for run in "ac":
+        folder = tmp_path / "bank" / run / "tiny"
+        loaded = description(folder)
+        tensor = apply(loaded.inputs[0].preprocessing, np.load(folder / "test_input.npy"))
+        found = apply(loaded.outputs[0].postprocessing, run_onnx(folder, tensor))
+        np.testing.assert_allclose(found, np.load(folder / "test_output.npy"), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_recipes_compared_on_held_out_training_images_are_not_exported(torch_tool, tmp_path):
+    train, export = torch_tool("train_unet"), torch_tool("export_torch")
+    domain = make_domain(tmp_path / "nuc_dsb_fibro")
+    recipe = ["--steps", "2", "--features", "4", "8", "--crop", "32", "--threads", "1"]
+    train.main([str(domain), str(tmp_path / "out"), *recipe, "--holdout", "0.5"])
+    report = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert report["judged_on"] == "held out of train"
+    assert set(report["images"]) in ({"000", "001"}, {"002", "003"})
+    with pytest.raises(SystemExit, match="trained with --holdout"):
+        export.main([str(tmp_path / "out" / "checkpoint.pt"), str(tmp_path / "tiny")])
+
+
+@pytest.mark.slow
+def test_training_refuses_what_it_cannot_use(torch_tool, tmp_path):
+    train = torch_tool("train_unet")
+    with pytest.raises(SystemExit, match=r"no split\.csv"):
+        train.main([str(tmp_path), str(tmp_path / "out")])
+    domain = make_domain(tmp_path / "domain")
+    with pytest.raises(SystemExit, match="smallest training image has a side of 45"):
+        train.main([str(domain), str(tmp_path / "out"), "--steps", "1"])
+    with pytest.raises(SystemExit, match="--crop 30: expected a multiple of 8"):
+        train.main([str(domain), str(tmp_path / "out"), "--crop", "30"])
+    (domain / "split.csv").write_text("stem,group,split\n000,a,train\n")
+    with pytest.raises(SystemExit, match="no row of split test"):
+        train.main([str(domain), str(tmp_path / "out")])
+    with pytest.raises(ValueError, match=r"features: found \[8\]"):
+        torch_tool("unet").UNet(1, [8], 0.1)
+
+
+@pytest.mark.slow
+def test_loss_scores_and_scaling_by_hand(torch_tool):
+    import torch
+
+    train = torch_tool("train_unet")
+    targets = torch.tensor([[[[1.0, 0.0, 0.0, 0.0]]]])
+    # All probabilities 1/2: cross-entropy ln 2, Dice (2 * 0.5 + 1) / (2 + 1 + 1) = 1/2.
+    loss = train.bce_dice(torch.zeros(1, 1, 1, 4), targets)
+    assert loss.item() == pytest.approx(np.log(2) + 0.5)
+    assert train.f1(2, 1, 1) == pytest.approx(2 / 3)
+    assert np.isnan(train.f1(0, 0, 0))
+    summary = train.summarise({"a": (1, 0, 0), "b": (1, 1, 0), "c": (0, 0, 0), "d": (0, 9, 0)})
+    # F1: 1, 2/3, undefined, 0; pooled 2 * 2 / (2 * 2 + 10).
+    assert summary == {"mean": 0.5556, "median": 0.6667, "pooled": 0.2857}
+    # Of 0 .. 1000 the percentiles 1 and 99.8 are 10 and 998.
+    scaled = train.scale_range(np.arange(1001))
+    np.testing.assert_allclose(scaled[[0, 10, 504, 998]], [-10 / 988, 0, 0.5, 1], atol=1e-6)
