@@ -40,10 +40,14 @@ def ranking_text(ranking: Ranking, compared: Sequence[Compared] = ()) -> str:
     if assumed:
         lines = [f"  {', '.join(models)}: {note}" for note, models in assumed.items()]
         blocks.append("assumed\n" + "\n".join(lines))
-    own = [f"  {s.model} on {image}: {reason}" for s in ranking for image, reason in s.skipped]
+    by_model: dict[str, list[str]] = {}
+    for score in ranking:
+        for image, reason in score.skipped:
+            by_model.setdefault(f"  {image}: {reason}", []).append(score.model)
     skipped = [f"  {image}: {reason}" for image, reason in ranking.skipped]
-    if skipped or own:
-        blocks.append("skipped\n" + "\n".join([*skipped, *own]))
+    skipped += [f"{line} (by {', '.join(models)})" for line, models in by_model.items()]
+    if skipped:
+        blocks.append("skipped\n" + "\n".join(skipped))
     if ranking.failed:
         lines = [f"  {model}: {reason}" for model, reason in ranking.failed]
         blocks.append("failed, not ranked\n" + "\n".join(lines))

@@ -9,6 +9,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -212,7 +213,12 @@ def _port(path: Path, node: Any) -> Port:
 def _line(error: BaseException) -> str:
     """Reduce an exception to one line that a person can read."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:297] + "..."
+    # "[ONNXRuntimeError] : 1 : FAIL : " and "/path/model.cc:256 onnxruntime::Model::Model(...) "
+    # are for the developers of ONNX Runtime.
+    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(r"/\S+\.(cc|h):\d+ .*?\) (?=[A-Z\[])", " ", text)
+    # The beginning says where, the end says why.
+    return text if len(text) <= 400 else f"{text[:200]} ... {text[-195:]}"
 
 
 def _check_installation() -> None:

@@ -50,7 +50,8 @@ def number(value: float, digits: int = 3) -> str:
     >>> number(0.12345), number(float("nan"))
     ('0.123', '-')
     """
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+    # Adding 0.0 turns a rounded -0.0 into 0.0.
+    return "-" if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def span(bounds: tuple[float, float], digits: int = 3) -> str:

@@ -95,7 +95,7 @@ def network(path: Path, *, channels: int = 1, maps: int = 2, external: str | Non
         [helper.make_tensor_value_info("maps", TensorProto.FLOAT, [1, maps, None, None])],
         [weights],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(
         model, path, save_as_external_data=external is not None, location=external, size_threshold=0
     )

@@ -584,9 +584,20 @@ def test_corrupt_data_says_what_the_library_says_in_one_line(tmp_path):
     assert "\n" not in message
 
 
+def test_a_header_that_promises_too_much_is_not_listed_window_by_window(tmp_path):
+    tif(tmp_path / "a.tif", GREY, compression="zlib", metadata=None)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    for tag in (256, 257):  # width and height
+        at = data.index(struct.pack("<H", tag))
+        data[at + 2 : at + 12] = struct.pack("<HII", 4, 1, 2**31)
+    (tmp_path / "a.tif").write_bytes(data)
+    assert "its header is broken: it promises an array of shape (2147483648," in error_of(tmp_path)
+
+
 def test_what_a_library_says_is_told_in_one_line():
     assert str(unreadable(ValueError("bad\n  strip"))) == "cannot be read: bad strip"
     assert str(unreadable(MemoryError())) == "cannot be read: MemoryError"
+    assert str(unreadable(KeyError(256))) == "cannot be read: KeyError 256"
     assert str(unreadable(ImageError("as it is"))) == "as it is"
 
 

@@ -64,7 +64,9 @@ def unreadable(error: Exception) -> ImageError:
     if isinstance(error, ImageError):
         return error
     text = " ".join(str(error).split())
-    return ImageError(f"cannot be read: {text or type(error).__name__}")
+    if not (text and isinstance(error, OSError | ValueError)):  # Others alone say too little.
+        text = f"{type(error).__name__} {text}".strip()
+    return ImageError(f"cannot be read: {text}")
 
 
 class OneFile:

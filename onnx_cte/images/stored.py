@@ -17,6 +17,9 @@ LETTERS = "yxczt"
 SHORT = 4
 """An image this narrow that has further dimensions is more likely channels read as columns."""
 
+MOST = 2**42
+"""More numbers than this are not in any file: a broken header, whose planes are not listed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -147,9 +150,11 @@ def lay_out(stored: Stored, axes: str | None, channel: int | None = None) -> Lay
     Raises
     ------
     ImageError
-        If there are no pixels, if `axes` do not fit the shape, if the file's own axes leave a
-        doubt, if there is no such channel.
+        If there are no pixels, or more than `MOST` numbers, if `axes` do not fit the shape, if
+        the file's own axes leave a doubt, if there is no such channel.
     """
+    if prod(stored.shape) > MOST:
+        raise ImageError(f"its header is broken: it promises an array of shape {stored.shape}")
     if 0 in stored.shape:
         raise ImageError(f"the image is empty: shape {stored.shape}")
     letters = _letters(stored, axes)

@@ -95,7 +95,7 @@ class _File:
             raise ImageError(
                 f"page {number} of the {len(series)} that its OME metadata promise is missing"
             )
-        segments = zip(page.dataoffsets, page.databytecounts, strict=True)
+        segments = zip(page.dataoffsets, page.databytecounts, strict=False)
         self.ends(max((offset + count for offset, count in segments), default=0))
         return page
 
