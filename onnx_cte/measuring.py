@@ -107,7 +107,9 @@ class Measurements:
         except ImageError as error:
             if self.strict:
                 raise
-            self.unusable[index] = _reason(error)
+            # The reason stands beside the name in every list.
+            name = f"{self.refs[index].name}: "
+            self.unusable[index] = _reason(error).removeprefix(name)
             return None
         keyed = bool(segmenter.identity and image.fingerprint)
         keys = [

@@ -25,7 +25,7 @@ Run = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 class _Cut:
     """Where one tile reads and writes along one axis."""
 
-    source: NDArray[np.intp]  # image positions the tile is made of, reflected at the borders
+    source: slice | NDArray[np.intp]  # of the image; positions where some are reflected
     kept: slice  # part of the tile's output that is kept
     target: slice  # where it goes in the stitched map
 
@@ -51,7 +51,7 @@ def run_tiled(
     tensor : ndarray of float32, shape (1, C, H, W)
         Normalised image.
     run : callable
-        Takes a (1, C, h, w) tile, of which it may do as it likes; returns (1, C', h - 2 border,
+        Takes a (1, C, h, w) tile, which it must leave as it is; returns (1, C', h - 2 border,
         w - 2 border) of any float type, with the same C' for every tile.
     sizes : pair, for height and width
         The tile sides that the network takes: a fixed side, or (minimum, step).
@@ -109,8 +109,8 @@ def run_tiled(
     due = tuple(side - 2 * lost for side, lost in zip(sides, border, strict=True))
     stitched = np.empty((0, *shape), np.float32)
     for index, (row, column) in enumerate(itertools.product(rows, columns)):
-        # Indexing with two arrays may give another memory order than the tensor's.
-        tile = np.ascontiguousarray(tensor[:, :, row.source[:, None], column.source])
+        # Axis by axis: indexing with two arrays at once is slow, and a slice costs nothing.
+        tile = np.ascontiguousarray(tensor[:, :, row.source][..., column.source])
         given = tile.shape
         out = run(tile)
         channels = len(stitched) if index else max(1, *out.shape[1:2])
@@ -120,6 +120,8 @@ def run_tiled(
                 f"1 x {channels if index else 'any'} x {_by(due)}: correct the sizes or the "
                 "border (offset, halo) in the model's description"
             )
+        if len(rows) == len(columns) == 1:
+            return np.asarray(out[0, :, row.kept, column.kept], np.float32)
         if not index:
             stitched = np.empty((channels, *shape), np.float32)
         stitched[:, row.target, column.target] = out[0, :, row.kept, column.kept]
@@ -178,12 +180,19 @@ def _cuts(length: int, side: int, halo: int, border: int) -> list[_Cut]:
     seams = [(after + before + out) // 2 for before, after in itertools.pairwise(starts)]
     return [
         _Cut(
-            _reflected(np.arange(start - border, start - border + side), length),
+            _source(start - border, start - border + side, length),
             slice(low - start, high - start),
             slice(low, high),
         )
         for start, low, high in zip(starts, [0, *seams], [*seams, length], strict=True)
     ]
+
+
+def _source(start: int, stop: int, length: int) -> slice | NDArray[np.intp]:
+    """Where a tile reads: a slice, or, beyond the image, positions that are reflected into it."""
+    if start >= 0 and stop <= length:
+        return slice(start, stop)
+    return _reflected(np.arange(start, stop), length)
 
 
 def _reflected(positions: NDArray[np.intp], length: int) -> NDArray[np.intp]:

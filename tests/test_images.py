@@ -615,6 +615,34 @@ def test_a_file_that_vanishes_or_changes_after_listing(tmp_path):
     assert before.data.shape == (20, 30)
 
 
+def test_a_file_that_becomes_smaller_after_listing(tmp_path, small_windows):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(GREY)
+        writer.write(noise(80, 80))
+    refs = list(Images(tmp_path))
+    assert [ref.part for ref in refs] == [0, 1, 1, 1, 1]
+    tif(tmp_path / "a.tif", GREY)
+    with pytest.raises(ImageError, match="has changed since it was listed"):
+        refs[4].load()
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(GREY)
+        writer.write(noise(60, 80))
+    assert refs[1].load().window == (slice(0, 40), slice(0, 40))
+    for ref in refs[3:]:
+        with pytest.raises(ImageError, match="has changed since it was listed"):
+            ref.load()
+
+
+def test_a_file_that_vanishes_while_it_is_read(tmp_path, monkeypatch):
+    tif(tmp_path / "a.tif", GREY)
+
+    def gone(loader, path):
+        raise FileNotFoundError("gone")
+
+    monkeypatch.setattr(Loader, "_hash", gone)
+    assert error_of(tmp_path) == "a.tif: cannot be read: gone"
+
+
 def test_pixels_that_cannot_be_used(tmp_path):
     path = tmp_path / "a.tif"
     array = GREY.astype(np.float32)
@@ -829,11 +857,14 @@ def test_threads_may_load_from_the_same_images(tmp_path, small_windows, monkeypa
 
 
 def test_the_whole_is_of_the_same_slice_of_the_same_file(tmp_path, small_windows):
-    for name in "ab":
-        tif(tmp_path / f"{name}.tif", noise(2, 80, 80) + ord(name), metadata=None)
-    for ref in Images(tmp_path):
-        plane = noise(2, 80, 80)[ref.index] + ord(ref.name[0])
-        assert np.array_equal(ref.load().whole, plane[::3, ::3])
+    planes = noise(4, 80, 80)
+    tif(tmp_path / "a.tif", planes[:2], metadata=None)
+    tif(tmp_path / "b.tif", planes[2], metadata=None)
+    tif(tmp_path / "c.tif", planes[3], metadata=None)
+    refs = list(Images(tmp_path))
+    assert len(refs) == 16
+    for i, ref in enumerate(refs):
+        assert np.array_equal(ref.load().whole, planes[i // 4, ::3, ::3])
 
 
 def test_fingerprints_of_windows_tell_how_they_are_cut(tmp_path, small_windows, monkeypatch):
@@ -1002,3 +1033,16 @@ def test_real_images_with_labels():
 def test_find_is_told_what_it_looks_for(tmp_path):
     with pytest.raises(OptionError, match="no cat in folder"):
         files.find(tmp_path, "cat", OptionError)
+
+
+def test_only_the_files_named(tmp_path):
+    for name in ("a.png", "b.png", "deep/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        PIL.Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4)).save(tmp_path / name)
+    names = [ref.name for ref in Images(tmp_path, only=["deep/c", "a.png"])]
+    assert names == ["a.png", "deep/c.png"]
+    assert [ref.name for ref in Images(tmp_path, only="b")] == ["b.png"]
+    with pytest.raises(OptionError, match=r"1 of 2 images named are not there, such as 'd'"):
+        Images(tmp_path, only=["a", "d"])
+    with pytest.raises(NothingToRank, match="the list of images to use is empty"):
+        Images(tmp_path, only=[])

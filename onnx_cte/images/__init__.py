@@ -40,7 +40,7 @@ class Images:
         labels, c is left out; where the number of dimensions does not agree, their file decides.
     channel : int, optional
         Take this channel alone, counted from 0. None: all of them.
-    only : iterable of str, optional
+    only : str or iterable of str, optional
         Only these files: their names as the ranking has them (the path below `source`), with or
         without suffix.
     limit : int, optional
@@ -89,7 +89,7 @@ class Images:
         *,
         axes: str | None = None,
         channel: int | None = None,
-        only: Iterable[str] | None = None,
+        only: str | Iterable[str] | None = None,
         limit: int | None = None,
     ) -> None:
         source, truth = _repeatable(source), None if truth is None else _repeatable(truth)
@@ -97,7 +97,7 @@ class Images:
             raise OptionError(f"channel={channel}: expected a number from 0 on")
         if limit is not None and limit < 1:
             raise OptionError(f"limit={limit}: expected a number from 1 on")
-        only = None if only is None else tuple(only)
+        only = None if only is None else (only,) if isinstance(only, str) else tuple(only)
         given = {"truth": truth, "axes": axes, "channel": channel, "only": only, "limit": limit}
         self._said = [repr(_plain(source))]
         self._said += [
@@ -202,6 +202,8 @@ def _first(names: Iterable[str]) -> str:
 def _chosen(files: dict[str, Path], only: Sequence[str]) -> dict[str, Path]:
     """Keep the files named, with or without suffix; every name has to be there."""
     named = {key for name in files for key in (name, str(PurePosixPath(name).with_suffix("")))}
+    if not only:
+        raise NothingToRank("the list of images to use is empty; name some, or leave it out")
     missing = [name for name in only if name not in named]
     if missing:
         raise OptionError(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx_cte.errors import ImageError
 from onnx_cte.images.labels import as_labels
 from onnx_cte.images.readers import OneFile, unreadable
-from onnx_cte.images.stored import Layout, Stored, lay_out, native
+from onnx_cte.images.stored import Layout, Stored, changed, lay_out, native
 from onnx_cte.images.windows import Box, surroundings, thinned
 from onnx_cte.types import Image
 
@@ -95,18 +95,22 @@ class Loader:
             with self._lock:
                 image = self._read(ref)
             _check(image)
-        except ImageError as error:
-            raise ImageError(f"{ref.name}: {error}") from error
+        except (ImageError, OSError) as error:
+            raise ImageError(f"{ref.name}: {unreadable(error)}") from error
         return image
 
     def _read(self, ref: ImageRef) -> Image:
         arrays = self._image.open(ref.path)
+        if ref.part >= len(arrays):
+            raise changed()
         stored = arrays[ref.part]
         layout = lay_out(stored, self.axes, self.channel)
         plane = _plane(layout, stored, ref.index)
         window = whole = None
         region = (slice(None), slice(None))
         if ref.window is not None:
+            if ref.window[1] > layout.size[0] or ref.window[3] > layout.size[1]:
+                raise changed()
             region, window = surroundings(ref.window)
             whole = self._thinned(ref, plane)
         label = self._label_of(ref)

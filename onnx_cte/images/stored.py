@@ -92,11 +92,16 @@ class Layout:
     def plane(self, stored: Stored, index: tuple[int, ...]) -> NDArray[Any]:
         """One slice in `axes`, read only as far as it must be; not to be written to."""
         if len(index) != len(self.walked):
-            raise ImageError("the file has changed since it was listed; list the images anew")
+            raise changed()
         chosen = {dimension: i for (_, dimension), i in zip(self.walked, index, strict=True)}
         array = stored.read({**self.fixed, **chosen})
         left = sorted(self.order)
         return array.transpose([left.index(dimension) for dimension in self.order])
+
+
+def changed() -> ImageError:
+    """Error for a file that no longer holds what was found in it."""
+    return ImageError("the file has changed since it was listed; list the images anew")
 
 
 def stated(axes: str) -> str:

@@ -89,7 +89,7 @@ class OnnxModel:
                 described = read_package(self.path, self._workdir(held))
                 signature = read_signature(described.weights)
                 session = Session(described.weights, chosen, threads)
-                description, network = self._from_package(described, session)
+                description, network = self._from_package(described, session, signature)
         except BaseException:
             held.close()
             raise
@@ -112,7 +112,7 @@ class OnnxModel:
         return Path(held.enter_context(folder))
 
     def _from_package(
-        self, described: ModelDescription, session: Session
+        self, described: ModelDescription, session: Session, signature: Signature
     ) -> tuple[ModelDescription, Network]:
         _require_planes(described)
         network = Network(session, described.input, described.output)
@@ -125,7 +125,9 @@ class OnnxModel:
                 notes.append(f"--{option} {value} not used: the package's description says it")
         described = replace(described, notes=tuple(notes))
         raw = _trial(described, network)
-        return settle(described, raw, foreground=None, threshold=self.threshold), network
+        final_op = signature.final_ops[described.output.index]
+        settled = settle(described, raw, final_op=final_op, threshold=self.threshold)
+        return settled, network
 
     def _from_graph(
         self, session: Session, signature: Signature
@@ -135,7 +137,13 @@ class OnnxModel:
         )
         network = Network(session, described.input, described.output)
         raw = _trial(described, network)
-        settled = settle(described, raw, foreground=self.foreground, threshold=self.threshold)
+        settled = settle(
+            described,
+            raw,
+            final_op=signature.final_ops[described.output.index],
+            foreground=self.foreground,
+            threshold=self.threshold,
+        )
         return settled, network
 
 

@@ -15,15 +15,17 @@ from onnx_cte.preprocessing import apply_steps
 from onnx_cte.types import BACKGROUND, FOREGROUND
 
 _TOLERANCE = 1e-2  # of a sum of probabilities, in half precision and over many classes
-_FINAL = {"sigmoid", "softmax", "binarize", "clip"}
+# Steps of a description, or operators of a graph, after which values are probabilities.
+_FINAL = {"sigmoid", "softmax", "binarize", "clip", "hardsigmoid"}
 
 
 def settle(
     description: ModelDescription,
     raw: NDArray[np.floating],
     *,
-    foreground: int | None,
-    threshold: float | None,
+    final_op: str = "",
+    foreground: int | None = None,
+    threshold: float | None = None,
 ) -> ModelDescription:
     """Complete a description by what a trial run shows and by what the user states.
 
@@ -32,6 +34,8 @@ def settle(
     description : ModelDescription
     raw : ndarray, shape (1, C, H, W)
         Output of the network on a normalised trial image, before any output step.
+    final_op : str
+        ONNX operator that computes the output; ``Sigmoid`` and ``Softmax`` leave nothing to assume.
     foreground : int or None
         The channel to judge, counted from 0, as the user stated it.
     threshold : float or None
@@ -70,7 +74,7 @@ def settle(
         )
         steps = (*steps, step)
         maps = apply_steps(maps, "bcyx", (step,))
-    elif not _FINAL & {step.name for step in steps}:
+    elif not _FINAL & {final_op.lower(), *(step.name for step in steps)}:
         notes.append("output lies in [0, 1] on a trial image: taken as probabilities")
     sums_to_one = channels > 1 and bool(np.abs(maps.sum(axis=1) - 1).max() < _TOLERANCE)
     roles, assumed = _roles(description, channels, sums_to_one, foreground)

@@ -25,7 +25,7 @@ def test_a_network_of_any_size(tmp_path):
     assert found.description.roles == ("foreground",)
     text = "\n".join(found.notes)
     assert "normalised by percentile (assumed)" in text
-    assert "taken as probabilities" in text
+    assert "probabilities" not in text  # the graph ends in a Sigmoid: nothing to assume
     assert found.record["provider"] == "CPUExecutionProvider"
 
 
@@ -183,3 +183,19 @@ def test_a_network_that_never_runs(tmp_path):
     )
     with pytest.raises(GraphError, match=r"cannot be run at any size tried\. net\.onnx: ONNX"):
         opened(path)
+
+
+def test_values_in_range_without_a_final_activation_are_an_assumption(tmp_path):
+    shape = ["N", 1, "H", "W"]
+    path = save(
+        tmp_path / "net.onnx",
+        [
+            helper.make_node("Sigmoid", ["image"], ["p"]),
+            helper.make_node("Mul", ["p", "half"], ["map"]),
+        ],
+        [("image", FLOAT, shape)],
+        [("map", FLOAT, shape)],
+        [("half", np.float32(0.5))],
+    )
+    text = "output lies in [0, 1] on a trial image: taken as probabilities"
+    assert text in opened(path).notes
