@@ -10,15 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy  # its parts are imported when first used: slow, and only simulating needs them
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from onnx_cte.errors import OptionError
 
-Labels = NDArray[np.int32]
-"""A label image: 0 is background."""
-
+Labels = NDArray[np.int32]  # a label image: 0 is background
 OFFSET = 100
 """Counts that the camera adds to every pixel; beyond it, one count is one photon."""
 
@@ -157,7 +155,8 @@ def simulate_nuclei(
     y, x = np.indices(field.shape) / np.reshape(field.shape, (2, 1, 1))
     dark = (y - optics.uniform(0.3, 0.7)) ** 2 + (x - optics.uniform(0.3, 0.7)) ** 2
     zoom = np.divide(field.shape, 3)
-    waves = ndimage.zoom(optics.uniform(-0.3, 0.3, (3, 3)), zoom, mode="reflect", grid_mode=True)
+    waves = optics.uniform(-0.3, 0.3, (3, 3))
+    waves = scipy.ndimage.zoom(waves, zoom, mode="reflect", grid_mode=True)
     expected = field.photons * light + field.background * (1 + waves)
     expected *= 1 - field.unevenness * dark / dark.max()
     counts = OFFSET + camera.poisson(expected) + camera.normal(0, field.read_noise, field.shape)
@@ -282,7 +281,7 @@ def _painted(canvas: Labels, placed: list[_Nucleus], new: _Nucleus, overlap: flo
         here = canvas[one.window]
         area = (one.mask & (here != _OUTSIDE)).sum()
         least = max(SMALLEST, (1 - overlap) * area)
-        if (here == label).sum() < least or ndimage.label(here == label)[1] > 1:
+        if (here == label).sum() < least or scipy.ndimage.label(here == label)[1] > 1:
             canvas[new.window] = under
             placed.pop()
             return False
@@ -310,7 +309,7 @@ def _nucleus(rng: Generator, field: NucleiField) -> _Nucleus:
     mask = outward < 1
     grain = np.zeros_like(u)
     for scale in (0.07, 0.25):
-        noise = ndimage.gaussian_filter(rng.standard_normal(u.shape), max(0.6, scale * size))
+        noise = scipy.ndimage.gaussian_filter(rng.standard_normal(u.shape), max(0.6, scale * size))
         grain += noise / noise.std()
     for _ in range(rng.integers(1, 7)):  # nucleoli, dark, and chromocentres, bright
         far, where = 0.65 * size * math.sqrt(rng.random()), rng.uniform(0, 2 * math.pi)
@@ -335,10 +334,10 @@ def _through_optics(
     for _ in range(rng.poisson(field.debris)):
         # The height that is left of it once it is as wide as the filter below makes it.
         specks[tuple(rng.integers(shape))] += rng.uniform(0.05, 0.3) * 2 * math.pi * 1.5**2
-    depths[0] += ndimage.gaussian_filter(specks, 1.5)
-    light = field.haze * ndimage.gaussian_filter(depths.sum(axis=0), 1.5 * field.radius[1])
+    depths[0] += scipy.ndimage.gaussian_filter(specks, 1.5)
+    light = field.haze * scipy.ndimage.gaussian_filter(depths.sum(axis=0), 1.5 * field.radius[1])
     for depth, (width, _) in zip(depths, _FOCUS, strict=True):
-        light += (1 - field.haze) * ndimage.gaussian_filter(depth, width * field.psf_sigma)
+        light += (1 - field.haze) * scipy.ndimage.gaussian_filter(depth, width * field.psf_sigma)
     return light
 
 

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+import tifffile
 from networks import blur, classifier
 from PIL import Image as Picture
 
@@ -395,3 +396,20 @@ def test_a_ranking_is_a_sequence_and_prints_a_table(place):
     assert lines[0].split()[:3] == ["rank", "model", "score"]
     assert lines[2].split()[:2] == ["1", "steady"]
     assert dataclasses.is_dataclass(found)
+
+
+def test_slices_of_a_stack_are_images_of_one_group(tmp_path):
+    blur(tmp_path / "models" / "net.onnx")
+    (tmp_path / "images").mkdir()
+    for name, count in (("one", 3), ("two", 2)):
+        stack = np.stack([discs(i)[0] for i in range(count)])
+        tifffile.imwrite(
+            tmp_path / "images" / f"{name}.tif", stack, metadata={"axes": "ZYX"}, imagej=True
+        )
+    found = rank(open_models(tmp_path / "models"), Images(tmp_path / "images"), CTE(), jobs=1)
+    assert found[0].images == 5
+    assert found[0].interval[0] < found[0].interval[1]
+    # With a single file there is nothing to draw from, however many slices it has.
+    alone = rank(open_models(tmp_path / "models"), Images(tmp_path / "images/one.tif"), CTE())
+    assert alone[0].images == 3
+    assert math.isnan(alone[0].interval[0])

@@ -78,7 +78,7 @@ def apply(steps, tensor):
             high = np.percentile(tensor, step.kwargs.max_percentile, axis=(1, 2, 3), keepdims=True)
             tensor = (tensor - low) / (high - low + step.kwargs.eps)
         elif step.id == "sigmoid":
-            tensor = 1 / (1 + np.exp(-tensor))
+            tensor = (1 + np.tanh(tensor / 2)) / 2  # does not overflow
         else:
             raise AssertionError(f"unexpected step {step.id}")
     return tensor
