@@ -4,6 +4,7 @@ What several estimators need is observed once. A model or an image that cannot b
 with its reason.
 """
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -131,11 +132,16 @@ def rank_each(
                 f"estimator '{estimator.name}' needs labels: Images(..., truth=...), or "
                 "`onnx-cte evaluate MODELS IMAGES LABELS`"
             )
-    started = time.time()
+    started, terminal = time.time(), shutil.get_terminal_size()
     with EvidenceStore(Path(evidence) if evidence else None) as store:
         run = Measurements(refs, estimators, seed, store, strict)
         with tqdm(
-            total=len(bank) * len(refs), unit="image", disable=None if progress else True
+            total=len(bank) * len(refs),
+            unit="image",
+            # Some terminals say that they are 0 x 0, and tqdm would show nothing.
+            ncols=terminal.columns,
+            nrows=terminal.lines,
+            disable=None if progress else True,
         ) as bar:
             for model in bank:
                 bar.set_description(model.name)

@@ -271,3 +271,18 @@ def test_a_run_that_is_stopped_goes_on_and_gives_the_same(place, stop):
         assert again.returncode == 0
     one, other = (read_ranking(place / out) for out in ("stopped", "straight"))
     assert but_for_times(one) == but_for_times(other)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_progress_goes_to_a_terminal_on_stderr_only(place):
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "onnx_cte.cli", "rank", "models", "images", "--json"]
+    found = subprocess.run(command, cwd=place, stdout=subprocess.PIPE, stderr=theirs, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert re.search(r"18/18 \[.*image/s\]", shown)
+    assert "steady" in shown
+    json.loads(found.stdout)
+    quiet = subprocess.run(command, cwd=place, capture_output=True, check=True)
+    assert quiet.stderr == b""
