@@ -1,0 +1,194 @@
+"""Export a trained U-Net to ONNX and describe it for the BioImage Model Zoo.
+
+::
+
+    python tools/export_torch.py OUT_FOLDER/checkpoint.pt models/nuclei/NAME --sigmoid zoo
+
+The folder receives ``weights.onnx`` (one file, dynamic batch, height and width), ``test_input.npy``
+(simulated, never a real image), ``test_output.npy`` (computed by torch), ``README.md`` and
+``bioimageio.yaml``. What torch and ONNX Runtime give is compared at two sizes and a batch of two;
+the export fails if they differ by more than 1e-4. The same checkpoint gives the same files.
+"""
+
+import argparse
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+from train_unet import EPS, HIGH, LOW, scale_range
+from unet import UNet
+from zoo_folder import describe, read_origin, simulate, update_index
+
+OPSET = 18
+TOLERANCE = 1e-4
+PARITY_SHAPES = ((1, 64, 64), (1, 256, 320), (2, 128, 128))
+"""Batch, height and width of the inputs on which torch and ONNX Runtime are compared."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the folder of one model."""
+    options = _parser().parse_args(argv)
+    trained = torch.load(options.checkpoint, weights_only=True)
+    if trained["judged_on"] != "test":
+        raise SystemExit(
+            f"{options.checkpoint}: trained with --holdout, for comparing recipes; train without "
+            "it to export"
+        )
+    origin = read_origin(options.origins, trained["domain"])
+    if len(origin["background"]) != trained["channels"]:
+        raise SystemExit(
+            f"{options.origins}: [{trained['domain']}] has {len(origin['background'])} channels, "
+            f"the network has {trained['channels']}"
+        )
+    network = load_network(trained)
+    folder = options.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    in_zoo = options.sigmoid == "zoo"
+    exported = network if in_zoo else nn.Sequential(network, nn.Sigmoid()).eval()
+    export(exported, trained["channels"], folder / "weights.onnx")
+    for shape, difference in parity(exported, trained["channels"], folder / "weights.onnx").items():
+        print(f"{folder.name}: {shape}: largest |torch - onnxruntime| {difference:.1e}")
+        if not difference <= TOLERANCE:
+            raise SystemExit(f"{folder}: {shape}: differs by more than {TOLERANCE}")
+    image = simulate(origin)
+    with torch.inference_mode():
+        output = torch.sigmoid(network(torch.from_numpy(scale_range(image))))
+    np.save(folder / "test_input.npy", image)
+    np.save(folder / "test_output.npy", output.numpy())
+    (folder / "README.md").write_text(readme(folder.name, origin, trained, in_zoo))
+    describe(
+        folder,
+        folder.name,
+        origin,
+        channels=trained["channels"],
+        multiple=network.multiple,
+        percentiles=(LOW, HIGH, EPS),
+        opset=OPSET,
+        sigmoid_in_zoo=in_zoo,
+    )
+    if options.index:
+        update_index(options.index, folder, folder.name, origin)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    print(f"{folder.name}: {size} bytes in {folder}")
+
+
+def load_network(trained: Mapping[str, Any]) -> UNet:
+    """The network of a checkpoint of ``train_unet.py``, in evaluation mode."""
+    settings = trained["settings"]
+    network = UNet(trained["channels"], settings["features"], settings["dropout"])
+    network.load_state_dict(trained["weights"])
+    return network.eval()
+
+
+def export(network: nn.Module, channels: int, path: Path) -> None:
+    """Write a network as one ONNX file with dynamic batch, height and width.
+
+    Batch normalisation is folded into the convolutions by the exporter.
+    """
+    free = {0: "N", 2: "H", 3: "W"}
+    # The exporter by torch.export would need onnxscript.
+    torch.onnx.export(
+        network,
+        (torch.zeros(1, channels, 64, 64),),
+        path,
+        input_names=["image"],
+        output_names=["foreground"],
+        dynamic_axes={"image": free, "foreground": free},
+        opset_version=OPSET,
+        dynamo=False,
+    )
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+
+
+def parity(network: nn.Module, channels: int, path: Path) -> dict[tuple[int, int, int], float]:
+    """Largest difference between torch and ONNX Runtime (CPU), by batch, height and width."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    differences = {}
+    for batch, height, width in PARITY_SHAPES:
+        image = rng.random((batch, channels, height, width), dtype=np.float32)
+        (found,) = session.run(None, {"image": image})
+        with torch.inference_mode():
+            expected: Tensor = network(torch.from_numpy(image))
+        differences[batch, height, width] = float(np.abs(found - expected.numpy()).max())
+    return differences
+
+
+def readme(name: str, origin: Mapping[str, Any], trained: Mapping[str, Any], in_zoo: bool) -> str:
+    """Documentation of one model, as the zoo asks for it."""
+    settings = trained["settings"]
+    levels = ", ".join(map(str, settings["features"]))
+    crop = settings["crop"]
+    paragraphs = [
+        f"# {origin['title']}",
+        f"`{name}` is a small 2-D U-Net ({len(settings['features'])} levels of {levels} channels, "
+        f"channel dropout {settings['dropout']} at the bottleneck) that gives the probability of "
+        "the foreground. "
+        + (
+            "The graph ends in logits; the sigmoid is a postprocessing step of `bioimageio.yaml`. "
+            if in_zoo
+            else "The sigmoid is part of the graph. "
+        )
+        + "The foreground is where the probability exceeds 0.5; touching objects stay joined.",
+        "## Training",
+        f"Data: {origin['data']} (domain `{trained['domain']}`), from <{origin['origin']}> at "
+        f"commit {origin['origin_commit']}, licence {origin['data_licence']}. Cite: "
+        f"{origin['cite']}, doi:{origin['doi']}.",
+        f"Trained on {trained['train_images']} images for {settings['steps']} steps of "
+        f"{settings['batch']} crops of {crop}x{crop} pixels with seed {settings['seed']}: binary "
+        "cross-entropy plus Dice loss; flips, quarter turns, gamma, contrast, brightness and "
+        "noise."
+        + (
+            f" A share of {settings['grey_chance']} of the crops was shown grey in all three "
+            "channels, so that a grey image repeated three times can be used too."
+            if trained["channels"] == 3
+            else ""
+        ),
+        f"Input: each image is scaled so that its percentiles {LOW:g} and {HIGH:g} become 0 and 1, "
+        "over all channels and pixels, and not clipped.",
+        "## Validation",
+        f"F1 of the foreground pixels on {trained['judged_images']} images of the same domain that "
+        f"played no part in training or in any choice: mean {trained['mean']:.3f}, median "
+        f"{trained['median']:.3f}, all pixels pooled {trained['pooled']:.3f}.",
+        "The model has seen one kind of image; judge it anew on yours before you use it. The test "
+        "tensors are simulated ellipses: they check that a program runs the model right, not how "
+        "good it is.",
+        "## Licence",
+        f"Weights, description and test tensors: {origin['licence']}.",
+    ]
+    # A heading or a paragraph a block; words are never broken, so that links stay whole.
+    blocks = (
+        textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
+        for text in paragraphs
+    )
+    return "\n\n".join(blocks) + "\n"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Export a trained U-Net to ONNX and describe it for the BioImage Model Zoo.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("checkpoint", type=Path, help="checkpoint.pt of train_unet.py")
+    add("folder", type=Path, help="folder to write; its name becomes the model's")
+    add(
+        "--sigmoid",
+        choices=["zoo", "graph"],
+        default="zoo",
+        help="a postprocessing step of the description, or part of the graph",
+    )
+    models = Path(__file__).resolve().parent.parent / "models"
+    add("--origins", type=Path, default=models / "origins.toml", help="data, licences, citations")
+    add("--index", type=Path, help="CSV of all files to bring up to date")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
