@@ -26,6 +26,8 @@ def ranking_text(ranking: Ranking, compared: Sequence[Compared] = ()) -> str:
     str
     """
     blocks = [_side_by_side(ranking, compared) if compared else str(ranking)]
+    if ranking.warnings:
+        blocks.append("\n".join(f"warning: {warning}" for warning in ranking.warnings))
     apart = [
         f"  {score.model}: {', '.join(ranking.undecided_with(score.model))}"
         for score in ranking

@@ -1,10 +1,15 @@
 """What a run says of its models: scores and a ranking, with how sure the images are of them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, overload
 
 from onnx_cte.tables import number, span, text_table
+
+ODDS = 10.0
+"""How far from the others' a share of foreground is worth a warning, as a ratio of odds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class Score:
         Images it was run on that gave none, for there was no foreground to judge.
     coverage : float
         Share of `images` among all usable images, in [0, 1].
+    foreground : float
+        Share of pixels that it calls foreground, median over the images; NaN if not measured.
     skipped : tuple of (image, reason)
     notes : tuple of str
         What was assumed about the model.
@@ -40,6 +47,7 @@ class Score:
     coverage: float
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    foreground: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,25 @@ class Ranking(Sequence[Score]):
         """The models that these images cannot tell from the given one."""
         return tuple(b if a == model else a for a, b in self.undecided if model in (a, b))
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What one should look at before trusting the order.
+
+        A prediction can be stable and wrong: a model that takes the background for foreground, say.
+        Named are models whose share of foreground is far from what the models have in the middle,
+        by more than a factor of `ODDS` in the odds; with fewer than three models there is none.
+        """
+        shares = {s.model: s.foreground for s in self.scores if not math.isnan(s.foreground)}
+        if len(shares) < 3:
+            return ()
+        middle = median(shares.values())
+        return tuple(
+            f"{model} calls {share:.1%} of the pixels foreground, the models' median is "
+            f"{middle:.1%}: look at its predictions"
+            for model, share in shares.items()
+            if not 1 / ODDS <= _odds(share) / _odds(middle) <= ODDS
+        )
+
     def __str__(self) -> str:
         rows = [
             [
@@ -104,20 +131,19 @@ class Ranking(Sequence[Score]):
                 number(score.value, 4),
                 span(score.interval),
                 "{} .. {}".format(*score.rank_interval),
+                "-" if math.isnan(score.foreground) else f"{score.foreground:.1%}",
                 str(score.images),
                 str(score.empty),
                 str(len(score.skipped) + len(self.skipped)),
             ]
             for rank, score in enumerate(self.scores, 1)
         ]
-        head = [
-            "rank",
-            "model",
-            "score",
-            "95 % interval",
-            "rank 95 %",
-            "images",
-            "empty",
-            "skipped",
-        ]
+        head = ["rank", "model", "score", "95 % interval", "rank 95 %", "foreground"]
+        head += ["images", "empty", "skipped"]
         return text_table(head, rows, left=[1])
+
+
+def _odds(share: float) -> float:
+    """Odds of a share; one pixel in a million keeps all and nothing finite."""
+    bounded = min(max(share, 1e-6), 1 - 1e-6)
+    return bounded / (1 - bounded)

@@ -18,7 +18,7 @@ FORMAT = 1
 
 _COLUMNS = (
     "status", "rank", "model", "score", "low", "high", "rank_low", "rank_high", "images", "empty",
-    "skipped", "coverage", "undecided_with", "reason",
+    "skipped", "coverage", "foreground", "undecided_with", "reason",
 )  # fmt: skip
 
 
@@ -129,6 +129,7 @@ def ranking_to_json(ranking: Ranking) -> dict[str, Any]:
                 "images": score.images,
                 "empty": score.empty,
                 "coverage": score.coverage,
+                "foreground": _null(score.foreground),
                 "undecided_with": list(ranking.undecided_with(score.model)),
                 "skipped": [list(pair) for pair in score.skipped],
                 "notes": list(score.notes),
@@ -136,6 +137,7 @@ def ranking_to_json(ranking: Ranking) -> dict[str, Any]:
             for rank, score in enumerate(ranking, 1)
         ],
         "undecided": [list(pair) for pair in ranking.undecided],
+        "warnings": list(ranking.warnings),
         "failed": [list(pair) for pair in ranking.failed],
         "skipped": [list(pair) for pair in ranking.skipped],
         "provenance": dict(ranking.provenance),
@@ -211,6 +213,7 @@ def _score(row: Mapping[str, Any]) -> Score:
         images=row["images"],
         empty=row["empty"],
         coverage=row["coverage"],
+        foreground=_nan(row["foreground"]),
         skipped=_pairs(row["skipped"]),
         notes=tuple(row["notes"]),
     )
@@ -243,6 +246,7 @@ def _ranking_csv(ranking: Ranking) -> str:
             "empty": score.empty,
             "skipped": len(score.skipped) + len(ranking.skipped),
             "coverage": score.coverage,
+            "foreground": _null(score.foreground),
             "undecided_with": " ".join(ranking.undecided_with(score.model)),
         }
         for rank, score in enumerate(ranking, 1)

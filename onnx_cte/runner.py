@@ -4,11 +4,13 @@ What several estimators need is observed once. A model or an image that cannot b
 with its reason.
 """
 
+import math
 import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tqdm import tqdm
@@ -206,6 +208,7 @@ def _rankings(
 def _score(run: Measurements, judged: Judgement, bank: Bank, model: str) -> Score:
     judged_on = [evidence for evidence in bank[model] if evidence is not None]
     defined = sum(map(_defined, judged_on))
+    shares = [float(seen["foreground"]) for seen in judged_on if "foreground" in seen]
     return Score(
         model=model,
         value=judged.values[model],
@@ -216,6 +219,7 @@ def _score(run: Measurements, judged: Judgement, bank: Bank, model: str) -> Scor
         coverage=defined / bank.images,
         skipped=tuple(run.skipped[model]),
         notes=run.notes[model],
+        foreground=median(shares) if shares else math.nan,
     )
 
 

@@ -42,7 +42,7 @@ def test_rank_prints_a_table_and_writes_files(place):
     result = call("rank", "models", "images", "--out", "plate7", "--jobs", 1)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    head = "rank model score 95 % interval rank 95 % images empty skipped"
+    head = "rank model score 95 % interval rank 95 % foreground images empty skipped"
     assert " ".join(lines[0].split()) == head
     assert [line.split()[1] for line in lines[2:5]] == ["steady", "sharp", "jumpy"]
     assert "normalised by percentile (assumed)" in result.stdout

@@ -35,6 +35,28 @@ def test_all_one_must_know_is_told():
     ]
 
 
+def shares(*values):
+    scores = (
+        Score(f"m{i}", 0.5, (0.4, 0.6), (1, 1), 7, 0, 1.0, foreground=share)
+        for i, share in enumerate(values)
+    )
+    return Ranking(tuple(scores), "CTE()")
+
+
+def test_a_model_unlike_the_others_is_pointed_at():
+    text = ranking_text(shares(0.1, 0.12, 0.9, 0.0, 0.11))
+    assert "warning: m2 calls 90.0% of the pixels foreground, the models' median is 11.0%" in text
+    assert "warning: m3 calls 0.0% of the pixels foreground" in text
+    assert text.count("warning") == 2
+
+
+def test_models_alike_or_too_few_are_not():
+    assert shares(0.1, 0.2, 0.05, 0.4).warnings == ()
+    assert shares(0.1, 0.9).warnings == ()
+    assert shares(0.0, 0.0, 0.0).warnings == ()
+    assert shares(0.1, math.nan, 0.9).warnings == ()
+
+
 def test_nothing_to_add():
     plain = Ranking((Score("a", 0.9, (0.8, 0.95), (1, 1), 7, 0, 1.0),), "CTE()")
     assert ranking_text(plain) == str(plain)

@@ -1,8 +1,12 @@
 """One image at a time: memory does not grow with their number."""
 
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
+import pytest
+import tifffile
 from PIL import Image as Picture
 
 from onnx_cte.estimators import CTE
@@ -30,3 +34,43 @@ def test_forty_images_need_no_more_than_four(tmp_path):
             Picture.fromarray(pixels).save(tmp_path / str(count) / f"{i}.png")
     peak(tmp_path / "2")  # what is imported and cached on first use
     assert peak(tmp_path / "40") < 1.1 * peak(tmp_path / "4")
+
+
+WATCH = """
+import sys, threading, time
+import onnx_cte as oc
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+models = oc.open_models(oc.bundled_models() / "fibro")
+refs = list(oc.Images(sys.argv[1]))[11:12]
+before, peak, running = resident(), [0], [True]
+
+def watch():
+    while running:
+        peak[0] = max(peak[0], resident())
+        time.sleep(0.005)
+
+threading.Thread(target=watch, daemon=True).start()
+ranking = oc.rank(models, refs, oc.CTE())
+running.clear()
+print(refs[0].name, ranking[0].images, (peak[0] - before) / 2**30)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_part_of_a_large_image_stays_inside_the_stated_bound(tmp_path):
+    pixels = tifffile.memmap(tmp_path / "big.tif", shape=(20_000, 20_000), dtype=np.uint8)
+    pattern = np.random.default_rng(0).integers(0, 255, (1000, 1000), dtype=np.uint8)
+    for top in range(0, 20_000, 1000):
+        pixels[top : top + 1000] = np.tile(pattern, (1, 20))
+    pixels.flush()
+    del pixels
+    command = [sys.executable, "-c", WATCH, str(tmp_path / "big.tif")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    name, images, more = found.stdout.split()
+    assert name == "big.tif[y=2048:4096,x=2048:4096]"
+    assert images == "1"
+    assert float(more) < 1.0  # GiB, as the README says

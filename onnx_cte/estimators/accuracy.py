@@ -44,7 +44,11 @@ class Accuracy:
         if seen.truth is None:
             raise ValueError(f"{seen.image}: accuracy needs labels, and the observation has none")
         metric = metric_named(self.metric, "performance")
-        return {"value": metric.function(seen.reference.classes, seen.truth)}
+        found = seen.reference.classes
+        return {
+            "value": metric.function(found, seen.truth),
+            "foreground": float((found != 0).mean()),
+        }
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         return median_of_images(bank, bank.column("value"))
