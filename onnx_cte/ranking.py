@@ -33,6 +33,9 @@ class Score:
         Share of `images` among all usable images, in [0, 1].
     foreground : float
         Share of pixels that it calls foreground, median over the images; NaN if not measured.
+    by_image : mapping of str to float
+        What was measured on each image it was run on, NaN where that is undefined; empty if the
+        estimator keeps no single number of an image.
     skipped : tuple of (image, reason)
     notes : tuple of str
         What was assumed about the model.
@@ -48,6 +51,7 @@ class Score:
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     foreground: float = math.nan
+    by_image: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

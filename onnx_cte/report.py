@@ -53,7 +53,9 @@ def prepare_folder(folder: str | Path) -> Path:
 
 
 def write_report(ranking: Ranking, folder: str | Path) -> None:
-    """Write ``ranking.json`` and ``ranking.csv``.
+    """Write ``ranking.json``, ``ranking.csv`` and ``images.csv``.
+
+    The last has a row an image and a column a model.
 
     Parameters
     ----------
@@ -69,6 +71,7 @@ def write_report(ranking: Ranking, folder: str | Path) -> None:
     path = prepare_folder(folder)
     _replace(path / "ranking.json", _dump(ranking_to_json(ranking)))
     _replace(path / "ranking.csv", _ranking_csv(ranking))
+    _replace(path / "images.csv", _images_csv(ranking))
 
 
 def write_evaluation(
@@ -133,6 +136,7 @@ def ranking_to_json(ranking: Ranking) -> dict[str, Any]:
                 "undecided_with": list(ranking.undecided_with(score.model)),
                 "skipped": [list(pair) for pair in score.skipped],
                 "notes": list(score.notes),
+                "by_image": {image: _null(value) for image, value in score.by_image.items()},
             }
             for rank, score in enumerate(ranking, 1)
         ],
@@ -216,6 +220,7 @@ def _score(row: Mapping[str, Any]) -> Score:
         foreground=_nan(row["foreground"]),
         skipped=_pairs(row["skipped"]),
         notes=tuple(row["notes"]),
+        by_image={image: _nan(value) for image, value in row["by_image"].items()},
     )
 
 
@@ -255,6 +260,16 @@ def _ranking_csv(ranking: Ranking) -> str:
         {"status": "failed", "model": model, "reason": reason} for model, reason in ranking.failed
     ]
     return _csv(_COLUMNS, [*ranked, *failed])
+
+
+def _images_csv(ranking: Ranking) -> str:
+    """A row an image, a column a model; an empty cell where nothing could be measured."""
+    images = sorted({image for score in ranking for image in score.by_image})
+    rows = [
+        {"image": image, **{s.model: _null(s.by_image.get(image, math.nan)) for s in ranking}}
+        for image in images
+    ]
+    return _csv(["image", *(score.model for score in ranking)], rows)
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

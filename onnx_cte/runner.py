@@ -15,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from onnx_cte.bank import Bank, Evidence
+from onnx_cte.bank import Bank
 from onnx_cte.bootstrap import Judgement
 from onnx_cte.errors import NothingToRank, OptionError
 from onnx_cte.evidence import EvidenceStore
@@ -183,12 +183,13 @@ def _rankings(
         name, reason = run.failed[0]
         raise NothingToRank(f"none of {len(run.failed)} models can be used; {name}: {reason}")
     usable = [i for i in range(len(run.refs)) if i not in run.unusable]
+    names = [run.refs[i].name for i in usable]
     groups = [run.refs[i].group or run.refs[i].name for i in usable]
     rankings = []
     for estimator, column in zip(run.estimators, run.evidence, strict=True):
         bank = Bank({model: [row[i] for i in usable] for model, row in column.items()})
         judged = Judgement(bank, estimator, groups, run.seed)
-        scores = tuple(_score(run, judged, bank, model) for model in judged.order)
+        scores = tuple(_score(run, judged, bank, model, names) for model in judged.order)
         rankings.append(
             Ranking(
                 scores=scores,
@@ -205,25 +206,28 @@ def _rankings(
     return tuple(rankings)
 
 
-def _score(run: Measurements, judged: Judgement, bank: Bank, model: str) -> Score:
-    judged_on = [evidence for evidence in bank[model] if evidence is not None]
-    defined = sum(map(_defined, judged_on))
-    shares = [float(seen["foreground"]) for seen in judged_on if "foreground" in seen]
+def _score(
+    run: Measurements, judged: Judgement, bank: Bank, model: str, images: Sequence[str]
+) -> Score:
+    seen = {
+        image: evidence
+        for image, evidence in zip(images, bank[model], strict=True)
+        if evidence is not None
+    }
+    values = {image: float(e["value"]) for image, e in seen.items() if "value" in e}
+    shares = [float(e["foreground"]) for e in seen.values() if "foreground" in e]
+    # An estimator that keeps no single number has a use for every image it was shown.
+    undefined = sum(map(math.isnan, values.values()))
     return Score(
         model=model,
         value=judged.values[model],
         interval=judged.intervals[model],
         rank_interval=judged.rank_intervals[model],
-        images=defined,
-        empty=len(judged_on) - defined,
-        coverage=defined / bank.images,
+        images=len(seen) - undefined,
+        empty=undefined,
+        coverage=(len(seen) - undefined) / bank.images,
         skipped=tuple(run.skipped[model]),
         notes=run.notes[model],
         foreground=median(shares) if shares else math.nan,
+        by_image=values,
     )
-
-
-def _defined(evidence: Evidence) -> bool:
-    """Whether an image gave a value: ``value``, where the estimator has one, is not NaN."""
-    value = evidence.get("value", 0.0)
-    return bool(value == value)

@@ -49,6 +49,7 @@ def test_rank_prints_a_table_and_writes_files(place):
     assert "run by CPUExecutionProvider, seed 0" in result.stdout
     assert sorted(os.listdir(place / "plate7")) == [
         "evidence.sqlite",
+        "images.csv",
         "ranking.csv",
         "ranking.json",
     ]

@@ -22,8 +22,28 @@ NAN = math.nan
 
 def ranking(values=(0.9, 0.5, NAN)):
     scores = [
-        Score("äther", values[0], (0.8, 0.95), (1, 2), 7, 1, 0.875, (("a.png", "too small"),)),
-        Score("b", values[1], (0.4, 0.85), (1, 2), 8, 0, 1.0, notes=("assumed, this",)),
+        Score(
+            "äther",
+            values[0],
+            (0.8, 0.95),
+            (1, 2),
+            7,
+            1,
+            0.875,
+            (("a.png", "too small"),),
+            by_image={"b.png": 0.9, "c.png": NAN},
+        ),
+        Score(
+            "b",
+            values[1],
+            (0.4, 0.85),
+            (1, 2),
+            8,
+            0,
+            1.0,
+            notes=("assumed, this",),
+            by_image={"b.png": 0.5},
+        ),
         Score("c", values[2], (NAN, NAN), (3, 3), 0, 8, 0.0),
     ]
     return Ranking(
@@ -71,10 +91,21 @@ def test_csv_has_a_row_a_model_ranked_or_failed(tmp_path):
     assert rows[3]["reason"] == "is broken"
 
 
+def test_values_by_image(tmp_path):
+    write_report(ranking(), tmp_path)
+    with (tmp_path / "images.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [
+        {"image": "b.png", "äther": "0.9", "b": "0.5", "c": ""},
+        {"image": "c.png", "äther": "", "b": "", "c": ""},
+    ]
+    assert read_ranking(tmp_path)[0].by_image["b.png"] == 0.9
+
+
 def test_nothing_but_the_files_is_left(tmp_path):
     write_report(ranking(), tmp_path)
     write_report(ranking(), tmp_path)
-    assert sorted(os.listdir(tmp_path)) == ["ranking.csv", "ranking.json"]
+    assert sorted(os.listdir(tmp_path)) == ["images.csv", "ranking.csv", "ranking.json"]
 
 
 def test_an_evaluation(tmp_path):

@@ -83,6 +83,13 @@ def test_the_steadiest_model_ranks_first_and_is_the_best(place):
     assert found.values["steady"] > 0.85 > found.values["jumpy"]
 
 
+def test_values_by_image_make_the_score(place):
+    found = ranked(place)
+    for score in found:
+        assert list(score.by_image) == [f"{i}.png" for i in range(6)]
+        assert score.value == pytest.approx(np.median(list(score.by_image.values())))
+
+
 def test_rank_each_gives_what_rank_gives(place):
     estimators = [CTE("ei", (Gamma(),)), Confidence(), CTE("nhd", (GaussianNoise(), Flip()))]
     images = Images(place / "images", place / "labels")

@@ -53,7 +53,9 @@ def main() -> None:
 @main.command()
 @MODELS
 @IMAGES
-@out_option("onnx-cte-results", "Folder for ranking.json, ranking.csv and what was measured.")
+@out_option(
+    "onnx-cte-results", "Folder for ranking.json, ranking.csv, images.csv and what was measured."
+)
 @click.option("--estimator", default="cte", show_default=True, help="See `onnx-cte list`.")
 @click.option("--metric", help="Of the estimator cte: nhd or ei. [default: nhd]")
 @click.option(
@@ -93,7 +95,7 @@ def rank(
         click.echo(json.dumps(ranking_to_json(ranking), indent=2))
     else:
         click.echo(ranking_text(ranking))
-        click.echo(f"\nwritten: {out / 'ranking.json'}, {out / 'ranking.csv'}")
+        click.echo(f"\nwritten: {out / 'ranking.json'}, ranking.csv, images.csv")
     return 3 if ranking.failed else 0
 
 
