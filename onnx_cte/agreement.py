@@ -63,7 +63,8 @@ class Agreement:
     margin : float
         In units of performance.
     regret : float
-        Performance lost by taking the top-ranked model instead of the best: 0 or more.
+        Performance lost by taking the top-ranked model instead of the best: 0 or more; NaN if
+        no model has a value in both.
     best, chosen : str
         The model that performs best and the top-ranked one. Of equals, the first by name; but
         `best` is `chosen` where that performs as well as any.
@@ -134,8 +135,7 @@ def agreement(
     Raises
     ------
     OptionError
-        If no model has a value in both, a ranking names a model twice, or an option cannot be
-        used.
+        If no model is in both, a ranking names a model twice, or an option cannot be used.
 
     Examples
     --------
@@ -161,7 +161,7 @@ def agreement(
         if (reason := _why_left_out(model, ranking, truth))
     }
     names = sorted(scores.keys() - left_out.keys())
-    if not names:
+    if not scores.keys() & performances.keys():
         raise _nothing_shared(ranking, truth)
     x = np.array([scores[model] for model in names])
     y = np.array([performances[model] for model in names])
@@ -170,10 +170,12 @@ def agreement(
     difference = y[first] - y[second]
     counted = (np.abs(difference) >= margin - _TOLERANCE) & (difference != 0)
     right = np.sign(x[first] - x[second]) * np.sign(difference)
-    # Both take the first of equals, and names are sorted.
-    chosen, best = int(x.argmax()), int(y.argmax())
-    if y[chosen] == y[best]:
-        best = chosen
+    regret, best, chosen = math.nan, "", ""
+    if names:
+        # Both take the first of equals, and names are sorted.
+        top, most = int(x.argmax()), int(y.argmax())
+        most = top if y[top] == y[most] else most
+        regret, best, chosen = float(y[most] - y[top]), names[most], names[top]
     return Agreement(
         models=len(names),
         left_out=tuple(left_out.items()),
@@ -186,9 +188,9 @@ def agreement(
         pairs_right=float((1 + right[counted]).mean() / 2) if counted.any() else math.nan,
         pairs_counted=int(counted.sum()),
         margin=float(margin),
-        regret=float(y[best] - y[chosen]),
-        best=names[best],
-        chosen=names[chosen],
+        regret=regret,
+        best=best,
+        chosen=chosen,
     )
 
 
@@ -336,14 +338,8 @@ def _why_left_out(model: str, ranking: Ranking, truth: Ranking) -> str:
 
 def _nothing_shared(ranking: Ranking, truth: Ranking) -> OptionError:
     """Error for rankings that have no model in common."""
-
-    def listed(side: Ranking) -> str:
-        """Names, those without a value marked."""
-        names = [m if math.isfinite(v) else f"{m} ({v})" for m, v in sorted(side.values.items())]
-        return ", ".join(names) or "no model"
-
+    one, other = (", ".join(sorted(side.values)) or "no model" for side in (ranking, truth))
     return OptionError(
-        "no model has a value in both rankings, so that they cannot be compared: the ranking has "
-        f"{listed(ranking)}; the truth has {listed(truth)}. Rank the same models, under the same "
-        "names, on both sides"
+        "no model is in both rankings, so that they cannot be compared: the ranking has "
+        f"{one}; the truth has {other}. Rank the same models, under the same names, on both sides"
     )

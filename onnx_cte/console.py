@@ -81,10 +81,24 @@ def _records(ranking: Ranking) -> list[dict[str, Any]]:
 
 def agreement_text(compared: Sequence[Compared]) -> str:
     """Tell in a table, a line an estimator, how well each agrees with the performance."""
-    head = ["estimator", "tau", "p", "rho", "p", "r", "p", "pairs right", "of", "regret", "chosen"]
+    head = [
+        "estimator",
+        "models",
+        "tau",
+        "p",
+        "rho",
+        "p",
+        "r",
+        "p",
+        "pairs right",
+        "of",
+        "regret",
+        "chosen",
+    ]
     rows = [
         [
             ranking.title,
+            str(found.models),
             number(found.kendall),
             number(found.kendall_p, 4),
             number(found.spearman),
@@ -98,4 +112,4 @@ def agreement_text(compared: Sequence[Compared]) -> str:
         ]
         for ranking, found in compared
     ]
-    return text_table(head, rows, left=[0, 10])
+    return text_table(head, rows, left=[0, 11])

@@ -79,11 +79,16 @@ class EvidenceStore:
             ) from error
 
     def get(self, key: str) -> Evidence | None:
-        """The evidence under a key, or None."""
-        row = self._connection.execute(
-            "SELECT value FROM evidence WHERE key = ?", (key,)
-        ).fetchone()
-        return None if row is None else _decode(row[0])
+        """The evidence under a key, or None; OutputError if the file is damaged."""
+        try:
+            row = self._connection.execute(
+                "SELECT value FROM evidence WHERE key = ?", (key,)
+            ).fetchone()
+            return None if row is None else _decode(row[0])
+        except (sqlite3.Error, ValueError, KeyError, TypeError, EOFError) as error:
+            raise OutputError(
+                f"evidence file {self.path} is damaged: {error}; move it away to start afresh"
+            ) from error
 
     def put(self, found: Mapping[str, Evidence]) -> None:
         """Keep evidence by key, all of it or, if the process dies meanwhile, none.
@@ -131,7 +136,7 @@ def _plain(value: Any) -> Any:
 
 
 def _decode(text: str) -> Evidence:
-    found: dict[str, Any] = json.loads(text)
+    found: dict[str, Any] = dict(json.loads(text))
     for name, value in found.items():
         if isinstance(value, dict):
             raw = io.BytesIO(base64.b64decode(value["npy"]))

@@ -78,8 +78,9 @@ class Measurements:
             raise
         except Exception as error:
             if self.strict:
-                raise
-            self.failed.append((model.name, _reason(error)))
+                raise _ours(error) from error
+            reason = _reason(error).removeprefix(f"{model.name}: ")
+            self.failed.append((model.name, reason))
             bar.update(len(self.refs))
             return
         with closing(segmenter):
@@ -94,7 +95,7 @@ class Measurements:
                         raise
                     except Exception as error:
                         if self.strict:
-                            raise
+                            raise _ours(error) from error
                         skipped.append((ref.name, _reason(error)))
                 found.append(seen)
                 bar.update()
@@ -111,7 +112,9 @@ class Measurements:
             name = f"{self.refs[index].name}: "
             self.unusable[index] = _reason(error).removeprefix(name)
             return None
-        keyed = bool(segmenter.identity and image.fingerprint)
+        # An object without a repr of its own shows its address, which says nothing next time.
+        nameless = any(" at 0x" in repr(estimator) for estimator in self.estimators)
+        keyed = bool(segmenter.identity and image.fingerprint) and not nameless
         keys = [
             evidence_key(
                 self.version,
@@ -143,8 +146,8 @@ class Measurements:
         name = segmenter.name
         self.records[name] = dict(segmenter.record)
         if skipped and not any(seen is not None for seen in found):
-            reason, count = Counter(reason for _, reason in skipped).most_common(1)[0]
-            self.failed.append((name, f"on {count} of {len(self.refs)} images: {reason}"))
+            reason, _ = Counter(reason for _, reason in skipped).most_common(1)[0]
+            self.failed.append((name, f"on {len(skipped)} of {len(self.refs)} images: {reason}"))
             return
         self.notes[name] = segmenter.notes
         self.skipped[name] = skipped
@@ -159,6 +162,11 @@ def _measured(estimator: Estimator, seen: Observation) -> Evidence:
         raise
     except Exception as error:
         raise ModelError(f"estimator '{estimator.name}' failed: {_reason(error)}") from error
+
+
+def _ours(error: Exception) -> Exception:
+    """Let an error that is not ours leave as one that is, so that it is told in one line."""
+    return error if isinstance(error, CTEError) else ModelError(_reason(error))
 
 
 def _reason(error: BaseException) -> str:

@@ -41,7 +41,11 @@ def generator(seed: int, *names: str) -> np.random.Generator:
     True
     """
     # Each name's length goes in too, so that ("ab", "c") and ("a", "bc") differ.
-    words = [word for name in names for word in (len(name), zlib.crc32(name.encode()))]
+    words = [
+        word
+        for name in names
+        for word in (len(name), zlib.crc32(name.encode(errors="surrogatepass")))
+    ]
     return np.random.default_rng([seed, *words])
 
 
@@ -274,14 +278,15 @@ def _draw(strength: Strength, rng: np.random.Generator) -> float:
 
 
 def _text(strength: Strength) -> str:
-    if isinstance(strength, tuple):
-        return f"{strength[0]:g}..{strength[1]:g}"
-    return f"{strength:g}"
+    # repr, not a rounded number: strengths that differ must not share a name.
+    bounds = strength if isinstance(strength, tuple) else (strength,)
+    return "..".join(repr(float(bound)) for bound in bounds)
 
 
 def _check(owner: InputPerturbation, strength: Strength, minimum: float = -np.inf) -> None:
     bounds = strength if isinstance(strength, tuple) else (strength, strength)
-    if len(bounds) != 2 or not all(np.isfinite(bounds)) or not minimum <= bounds[0] <= bounds[1]:
+    numbers = len(bounds) == 2 and all(isinstance(b, int | float) for b in bounds)
+    if not numbers or not all(np.isfinite(bounds)) or not minimum <= bounds[0] <= bounds[1]:
         least = f", at least {minimum:g}" if np.isfinite(minimum) else ""
         raise OptionError(
             f"{owner!r}: the strength is a finite number{least}, or a range (low, high) of such"

@@ -18,7 +18,13 @@ def package_version() -> str:
 
 
 def provenance(
-    *, device: str, jobs: int | None, images: int, models: Mapping[str, Any], started: float
+    *,
+    device: str,
+    jobs: int | None,
+    source: str,
+    images: int,
+    models: Mapping[str, Any],
+    started: float,
 ) -> dict[str, Any]:
     """Record a run.
 
@@ -28,6 +34,8 @@ def provenance(
         As asked for; what executed each model stands in `models`.
     jobs : int or None
         As asked for.
+    source : str
+        Which images, with the options they were read with.
     images : int
         How many images there were.
     models : mapping of str to JSON values
@@ -48,6 +56,7 @@ def provenance(
         "packages": {name: version for name, version in versions.items() if version},
         "device": device,
         "jobs": jobs,
+        "source": source,
         "images": images,
         "models": dict(models),
         "time": {

@@ -20,7 +20,7 @@ class Score:
     ----------
     model : str
     value : float
-        NaN: no image gave evidence.
+        NaN: there was nothing to judge on any image.
     interval : tuple of two floats
         95 % of the value when images are drawn anew with replacement.
     rank_interval : tuple of two ints
@@ -28,7 +28,8 @@ class Score:
     images : int
         Images that gave a value.
     empty : int
-        Images it was run on that gave none, for there was no foreground to judge.
+        Images it was run on that gave none, for it saw no foreground. They count as 0 where most
+        of the other models see some (`onnx_cte.estimators.silence`), and not at all elsewhere.
     coverage : float
         Share of `images` among all usable images, in [0, 1].
     foreground : float
@@ -122,7 +123,7 @@ class Ranking(Sequence[Score]):
         middle = median(shares.values())
         return tuple(
             f"{model} calls {share:.1%} of the pixels foreground, the models' median is "
-            f"{middle:.1%}: look at its predictions"
+            f"{middle:.1%}: one side is wrong, look at the predictions"
             for model, share in shares.items()
             if not 1 / ODDS <= _odds(share) / _odds(middle) <= ODDS
         )

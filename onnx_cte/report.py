@@ -252,7 +252,7 @@ def _ranking_csv(ranking: Ranking) -> str:
             "skipped": len(score.skipped) + len(ranking.skipped),
             "coverage": score.coverage,
             "foreground": _null(score.foreground),
-            "undecided_with": " ".join(ranking.undecided_with(score.model)),
+            "undecided_with": "; ".join(ranking.undecided_with(score.model)),
         }
         for rank, score in enumerate(ranking, 1)
     ]
@@ -285,7 +285,7 @@ def _dump(document: Mapping[str, Any]) -> str:
 
 
 def _null(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    return value if math.isfinite(value) else None
 
 
 def _nan(value: float | None) -> float:
@@ -296,7 +296,9 @@ def _replace(file: Path, text: str) -> None:
     """Write beside and rename, so that a reader never sees half a file."""
     part = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        part.write_text(text, encoding="utf-8")
+        # Names of files need not be text: what cannot be encoded is written as \\udcff.
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
         os.replace(part, file)
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise OutputError(f"'{file}' cannot be written: {error.strerror or error}") from error

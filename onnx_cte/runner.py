@@ -5,24 +5,28 @@ with its reason.
 """
 
 import math
+import os
 import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 from tqdm import tqdm
 
 from onnx_cte.bank import Bank
 from onnx_cte.bootstrap import Judgement
-from onnx_cte.errors import NothingToRank, OptionError
+from onnx_cte.errors import NothingToRank, OptionError, unknown_name
 from onnx_cte.evidence import EvidenceStore
 from onnx_cte.measuring import Measurements
 from onnx_cte.provenance import provenance
 from onnx_cte.ranking import Ranking, Score
 from onnx_cte.types import Device, Estimator, ImageRef, Model
+
+_OVERSUBSCRIBED = 4  # threads a core; more is a slip of the keyboard, and takes minutes to start
 
 
 def rank(
@@ -118,12 +122,7 @@ def rank_each(
     NothingToRank, OptionError, DeviceError
         As in `rank`.
     """
-    if jobs is not None and jobs < 1:
-        raise OptionError(f"jobs is the number of CPU threads, at least 1, not {jobs}")
-    if seed < 0:
-        raise OptionError(f"the seed is an integer of at least 0, not {seed}")
-    if not estimators:
-        raise OptionError("no estimator was given; pass one, such as CTE()")
+    _check_options(models, images, estimators, seed, device, jobs)
     bank = sorted(models, key=lambda model: model.name)
     refs = sorted(images, key=lambda ref: ref.name)
     unlisted: tuple[tuple[str, str], ...] = tuple(getattr(images, "skipped", ()))
@@ -149,9 +148,45 @@ def rank_each(
                 bar.set_description(model.name)
                 run.measure(model, device, jobs, bar)
     made_with = provenance(
-        device=device, jobs=jobs, images=len(refs), models=run.records, started=started
+        device=device,
+        jobs=jobs,
+        # A list of images in memory would be shown pixel by pixel.
+        source=repr(images) if hasattr(images, "skipped") else "in memory",
+        images=len(refs) + len(unlisted),
+        models=run.records,
+        started=started,
     )
     return _rankings(run, unlisted, made_with)
+
+
+def _check_options(
+    models: object,
+    images: object,
+    estimators: Sequence[Estimator],
+    seed: int,
+    device: str,
+    jobs: int | None,
+) -> None:
+    """Refuse, before anything is opened, what would make every model fail."""
+    most = _OVERSUBSCRIBED * (os.cpu_count() or 1)
+    if jobs is not None and not (isinstance(jobs, int) and 1 <= jobs <= most):
+        raise OptionError(
+            f"jobs is the number of CPU threads, at least 1, not {jobs!r}"
+            + (f": this machine has {os.cpu_count()}" if isinstance(jobs, int) and jobs > 0 else "")
+        )
+    if not isinstance(seed, int) or seed < 0:
+        raise OptionError(f"the seed is an integer of at least 0, not {seed!r}")
+    if device not in get_args(Device):
+        raise unknown_name("device", device, get_args(Device))
+    if not estimators:
+        raise OptionError("no estimator was given; pass one, such as CTE()")
+    for estimator in estimators:
+        if isinstance(estimator, type):
+            name = estimator.__name__
+            raise OptionError(f"pass an estimator, {name}(), not its class {name}")
+    for given, maker in ((models, "open_models"), (images, "Images")):
+        if isinstance(given, str | Path):
+            raise OptionError(f"'{given}' is a path: pass {maker}('{given}')")
 
 
 def _refuse_empty(
@@ -180,8 +215,8 @@ def _rankings(
         name, reason = unusable[0]
         raise NothingToRank(f"none of {len(run.refs)} images can be used; {name}: {reason}")
     if not run.notes:
-        name, reason = run.failed[0]
-        raise NothingToRank(f"none of {len(run.failed)} models can be used; {name}: {reason}")
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in run.failed)
+        raise NothingToRank(f"none of {len(run.failed)} models can be used; {reasons}")
     usable = [i for i in range(len(run.refs)) if i not in run.unusable]
     names = [run.refs[i].name for i in usable]
     groups = [run.refs[i].group or run.refs[i].name for i in usable]
@@ -214,7 +249,7 @@ def _score(
         for image, evidence in zip(images, bank[model], strict=True)
         if evidence is not None
     }
-    values = {image: float(e["value"]) for image, e in seen.items() if "value" in e}
+    values = {i: float(e["value"]) for i, e in seen.items() if isinstance(e.get("value"), Real)}
     shares = [float(e["foreground"]) for e in seen.values() if "foreground" in e]
     # An estimator that keeps no single number has a use for every image it was shown.
     undefined = sum(map(math.isnan, values.values()))

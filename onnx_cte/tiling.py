@@ -103,8 +103,8 @@ def run_tiled(
         for length, size, around, lost in zip(shape, sizes, halo, border, strict=True)
     )
     rows, columns = (
-        _cuts(length, side, around, lost)
-        for length, side, around, lost in zip(shape, sides, halo, border, strict=True)
+        _cuts(length, side, around, lost, size[1] if isinstance(size, tuple) else 1)
+        for length, side, around, lost, size in zip(shape, sides, halo, border, sizes, strict=True)
     )
     due = tuple(side - 2 * lost for side, lost in zip(sides, border, strict=True))
     stitched = np.empty((0, *shape), np.float32)
@@ -162,20 +162,25 @@ def _side(length: int, size: Size, halo: int, border: int, limit: int) -> int:
     least, step = size
     needed = least + step * max(0, -(-(length + 2 * border - least) // step))
     longest = least + step * max(0, (limit - least) // step)
-    if needed > longest and longest <= 2 * (halo + border):
+    if needed > longest and longest < 2 * (halo + border) + step:
         raise OptionError(
             f"a tile of {longest} px (limit {limit} px) is used up by a halo of {halo} px and a "
             f"border of {border} px on either side: give a limit of at least "
-            f"{2 * (halo + border) + step} px"
+            f"{least + step * max(0, -(-(2 * (halo + border) + step - least) // step))} px"
         )
     return min(needed, longest)
 
 
-def _cuts(length: int, side: int, halo: int, border: int) -> list[_Cut]:
-    """All tiles along an axis, in order; their targets partition it."""
+def _cuts(length: int, side: int, halo: int, border: int, step: int) -> list[_Cut]:
+    """All tiles along an axis, in order; their targets partition it.
+
+    Tiles start at multiples of the step: a network that pools would see another grid otherwise,
+    and give something else than on the whole image, however deep the halo.
+    """
     out = side - 2 * border
-    last = length - out
-    starts = [*range(0, last, out - 2 * halo), last] if last > 0 else [0]
+    last = -(-(length - out) // step) * step
+    stride = (out - 2 * halo) // step * step
+    starts = [*range(0, last, stride), last] if last > 0 else [0]
     # The seam: the middle of what two neighbours share, at least a halo away from either's end.
     seams = [(after + before + out) // 2 for before, after in itertools.pairwise(starts)]
     return [

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
+from onnx_cte.errors import OptionError
 
 Device = Literal["auto", "cpu", "cuda"]
 BACKGROUND = "background"
@@ -78,8 +79,8 @@ class Prediction:
 
     Attributes
     ----------
-    maps : ndarray of float32, shape (C, H, W), in [0, 1]
-        One map a channel.
+    maps : ndarray of float32, shape (C, H, W)
+        One map a channel; classes, or the foreground, are in [0, 1].
     roles : tuple of str
         What each channel means. A channel ``background`` makes the channels mutually exclusive
         classes that sum to one; otherwise the channel ``foreground`` is judged.
@@ -151,7 +152,13 @@ class Needs:
     truth: bool = False
 
     def __or__(self, other: "Needs") -> "Needs":
-        by_name = {p.name: p for p in (*self.perturbations, *other.perturbations)}
+        by_name: dict[str, InputPerturbation] = {}
+        for perturbation in (*self.perturbations, *other.perturbations):
+            if by_name.setdefault(perturbation.name, perturbation) != perturbation:
+                raise OptionError(
+                    f"two different perturbations have the name '{perturbation.name}'; a name has "
+                    "to tell the strength too, for it seeds the draw and keys the predictions"
+                )
         return Needs(tuple(by_name.values()), self.truth or other.truth)
 
 

@@ -269,10 +269,16 @@ def test_options_reach_the_permutations():
 def test_nothing_in_common_names_both_lists():
     with pytest.raises(OptionError, match=r"the ranking has a, b; the truth has c, d\. Rank the"):
         agreement(ranked(b=1, a=2), ranked(c=1, d=2))
-    with pytest.raises(OptionError, match=r"the ranking has a \(nan\); the truth has a, b"):
-        agreement(ranked(a=NAN), ranked(a=1, b=1))
     with pytest.raises(OptionError, match="the ranking has no model; the truth has a"):
         agreement(ranked(), ranked(a=1))
+
+
+def test_no_value_in_common_is_undefined_not_an_error():
+    found = agreement(ranked(a=NAN, b=1), ranked(a=1, b=NAN))
+    assert (found.models, found.pairs_counted, found.best, found.chosen) == (0, 0, "", "")
+    assert all(map(math.isnan, (found.kendall, found.pearson_p, found.pairs_right, found.regret)))
+    assert dict(found.left_out) == {"a": "nan in the ranking", "b": "nan in the truth"}
+    assert "left out: a (nan in the ranking)" in str(found)
 
 
 def test_a_model_named_twice_is_refused():

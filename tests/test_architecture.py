@@ -15,7 +15,7 @@ MAY_IMPORT = {  # room: the rooms it may use
     "tables": set(),
     "bank": set(),
     "percentiles": set(),
-    "types": {"bank"},
+    "types": {"bank", "errors"},
     "ranking": {"tables"},
     "steps": {"errors", "percentiles"},
     "preprocessing": {"errors", "steps"},

@@ -47,7 +47,7 @@ def test_best_first_ties_by_name_undefined_last():
 
 
 def test_less_can_be_better():
-    found = judged(bank(a=[0.9, 0.8, 0.85], b=[0.1, 0.2, 0.15]), estimator=Lowest())
+    found = judged(bank(a=[0.9, 0.8, 0.85] * 2, b=[0.1, 0.2, 0.15] * 2), estimator=Lowest())
     assert found.order == ["b", "a"]
     assert found.rank_intervals == {"a": (2, 2), "b": (1, 1)}
 
@@ -78,8 +78,10 @@ def test_models_that_cannot_be_told_apart_are_named():
     assert found.rank_intervals["c"] == (3, 3)
 
 
-def test_one_file_decides_nothing():
-    found = judged(bank(a=[0.9, 0.9, 0.9], b=[0.1, 0.1, 0.1]), groups=["stack"] * 3)
+@pytest.mark.parametrize("files", [1, 2, 4])
+def test_few_files_decide_nothing(files):
+    evidence = bank(a=[0.9] * 12, b=[0.1] * 12)
+    found = judged(evidence, groups=[f"stack{i % files}" for i in range(12)])
     assert found.order == ["a", "b"]
     assert found.rank_intervals == {"a": (1, 2), "b": (1, 2)}
     assert all(math.isnan(bound) for bound in found.intervals["a"])
@@ -87,12 +89,9 @@ def test_one_file_decides_nothing():
 
 
 def test_slices_of_one_file_are_drawn_together():
-    # Two stacks of 20 equal slices: drawn by file there are three medians, by slice many more.
-    values = [0.2] * 20 + [0.8] * 20
-    by_file = judged(bank(a=values), groups=["one"] * 20 + ["two"] * 20)
-    assert by_file.intervals["a"] == (0.2, 0.8)
+    # Five stacks of eight slices that rise: a draw by file misses whole stretches of them.
     steps = bank(a=np.linspace(0, 1, 40))
-    grouped = judged(steps, groups=["one"] * 20 + ["two"] * 20).intervals["a"]
+    grouped = judged(steps, groups=[f"stack{i // 8}" for i in range(40)]).intervals["a"]
     single = judged(steps).intervals["a"]
     assert grouped[1] - grouped[0] > 1.5 * (single[1] - single[0])
 
@@ -109,3 +108,21 @@ def test_a_model_s_interval_does_not_depend_on_the_others():
     alone = judged(bank(a=values)).intervals["a"]
     beside = judged(bank(b=values[::-1], a=values, c=values / 2)).intervals["a"]
     assert alone == beside
+
+
+def test_equal_models_share_their_ranks():
+    values = np.random.default_rng(0).random(20)
+    found = judged(bank(a=values, b=values, c=values / 2))
+    assert found.order == ["a", "b", "c"]
+    assert found.rank_intervals == {"a": (1, 2), "b": (1, 2), "c": (3, 3)}
+    assert found.undecided == (("a", "b"),)
+
+
+def test_infinite_scores_are_borne():
+    class Infinite(Lowest):
+        def score(self, bank):
+            return {**super().score(bank), "b": -np.inf}
+
+    found = judged(bank(a=[0.5] * 6, b=[0.5] * 6), estimator=Infinite())
+    assert found.order == ["b", "a"]
+    assert all(map(math.isnan, found.intervals["b"]))

@@ -287,3 +287,25 @@ def test_progress_goes_to_a_terminal_on_stderr_only(place):
     json.loads(found.stdout)
     quiet = subprocess.run(command, cwd=place, capture_output=True, check=True)
     assert quiet.stderr == b""
+
+
+def test_an_evaluation_in_which_nothing_can_be_compared_is_still_written(place):
+    for path in (place / "models").iterdir():
+        blur(path, cut=5.0)
+    for i in range(6):
+        Picture.fromarray(np.zeros((48, 56), np.uint8)).save(place / "labels" / f"{i}.png")
+    result = call("evaluate", "models", "images", "labels", "--out", "e")
+    assert result.exit_code == 0, result.output
+    document = json.loads(Path("e/evaluation.json").read_text())
+    assert document["agreement"][0]["kendall"] is None
+    assert document["agreement"][0]["models"] == 0
+    assert len(document["performance"]["ranking"]) == 3
+
+
+def test_names_from_an_editor_on_windows(place):
+    Path("chosen.txt").write_bytes("\ufeff0.png\r\n3.png\r\n".encode())
+    assert call("rank", "models", "images", "--only", "chosen.txt").exit_code == 0
+    Path("latin.txt").write_bytes("caf\xe9.png".encode("latin-1"))
+    result = call("rank", "models", "images", "--only", "latin.txt")
+    assert result.exit_code == 2
+    assert "--only latin.txt: expected a text file in UTF-8" in result.stderr

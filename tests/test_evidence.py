@@ -78,3 +78,22 @@ def test_a_write_that_fails_says_so(tmp_path):
         other.close()
         with pytest.raises(OutputError, match=r"e\.sqlite cannot be written: no such table"):
             store.put({"k": {"value": 1.0}})
+
+
+@pytest.mark.parametrize("damage", ["{", "[1]", '{"a": {"npy": "?"}}'])
+def test_a_damaged_row_says_so(tmp_path, damage):
+    path = tmp_path / "e.sqlite"
+    with EvidenceStore(path) as store:
+        store.put({"k": {"value": 1.0}})
+        store._connection.execute("UPDATE evidence SET value = ?", (damage,))
+        with pytest.raises(OutputError, match=r"e\.sqlite is damaged: .*; move it away"):
+            store.get("k")
+
+
+def test_a_table_of_somebody_else(tmp_path):
+    path = tmp_path / "e.sqlite"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE evidence (something TEXT)")
+    other.close()
+    with EvidenceStore(path) as store, pytest.raises(OutputError, match="is damaged: no such col"):
+        store.get("k")

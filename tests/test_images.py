@@ -1,5 +1,6 @@
 import hashlib
 import itertools
+import os
 import pickle
 import struct
 import subprocess
@@ -1046,3 +1047,10 @@ def test_only_the_files_named(tmp_path):
         Images(tmp_path, only=["a", "d"])
     with pytest.raises(NothingToRank, match="the list of images to use is empty"):
         Images(tmp_path, only=[])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_passed_over(tmp_path):
+    PIL.Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "z.png")
+    assert [ref.name for ref in Images(tmp_path)] == ["a.png"]

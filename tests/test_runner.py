@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import threading
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnx_cte.errors import (
     DeviceError,
     ImageError,
     InferenceError,
+    ModelError,
     NothingToRank,
     OptionError,
     OutputError,
@@ -21,7 +23,7 @@ from onnx_cte.errors import (
 from onnx_cte.estimators import CTE, Accuracy, Confidence
 from onnx_cte.images import Images
 from onnx_cte.perturbations import Flip, Gamma, GaussianNoise
-from onnx_cte.report import ranking_to_json
+from onnx_cte.report import ranking_to_json, read_ranking, write_report
 from onnx_cte.runner import rank, rank_each
 from onnx_cte.segmenters import BlackBox, open_models
 from onnx_cte.types import Image
@@ -408,15 +410,104 @@ def test_a_ranking_is_a_sequence_and_prints_a_table(place):
 def test_slices_of_a_stack_are_images_of_one_group(tmp_path):
     blur(tmp_path / "models" / "net.onnx")
     (tmp_path / "images").mkdir()
-    for name, count in (("one", 3), ("two", 2)):
-        stack = np.stack([discs(i)[0] for i in range(count)])
+    for name, count in (("one", 3), ("two", 2), ("three", 2), ("four", 2), ("five", 2)):
+        stack = np.stack([discs(len(name) + i)[0] for i in range(count)])
         tifffile.imwrite(
             tmp_path / "images" / f"{name}.tif", stack, metadata={"axes": "ZYX"}, imagej=True
         )
     found = rank(open_models(tmp_path / "models"), Images(tmp_path / "images"), CTE(), jobs=1)
-    assert found[0].images == 5
+    assert found[0].images == 11
     assert found[0].interval[0] < found[0].interval[1]
     # With a single file there is nothing to draw from, however many slices it has.
     alone = rank(open_models(tmp_path / "models"), Images(tmp_path / "images/one.tif"), CTE())
     assert alone[0].images == 3
     assert math.isnan(alone[0].interval[0])
+
+
+def test_options_that_would_make_every_model_fail(place):
+    models, images = open_models(place / "models"), Images(place / "images")
+    for options, complaint in (
+        ({"device": "gpu"}, "unknown device 'gpu'"),
+        ({"jobs": 1.5}, r"at least 1, not 1\.5"),
+        ({"jobs": 100_000}, r"not 100000: this machine has \d+"),
+        ({"seed": 1.5}, r"an integer of at least 0, not 1\.5"),
+    ):
+        with pytest.raises(OptionError, match=complaint):
+            rank(models, images, CTE(), **options)
+    with pytest.raises(OptionError, match=r"'models' is a path: pass open_models\('models'\)"):
+        rank("models", images, CTE())
+    with pytest.raises(OptionError, match=r"'images' is a path: pass Images\('images'\)"):
+        rank(models, "images", CTE())
+    with pytest.raises(OptionError, match=r"pass an estimator, CTE\(\), not its class"):
+        rank(models, images, CTE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    """A perturbation whose name does not tell its strength."""
+
+    by: float
+    name = "shift"
+
+    def apply(self, tensor, rng):
+        return tensor + np.float32(self.by)
+
+    def restore(self, maps):
+        return maps
+
+
+def test_different_perturbations_cannot_share_a_name(place):
+    models, images = open_models(place / "models"), Images(place / "images")
+    with pytest.raises(OptionError, match="two different perturbations have the name 'shift'"):
+        rank_each(models, images, [CTE("nhd", Shift(0.02)), CTE("nhd", Shift(0.3))])
+    assert rank_each(models, images, [CTE("nhd", Shift(0.1)), CTE("ei", Shift(0.1))])
+    assert GaussianNoise(0.5000001).name != GaussianNoise(0.5000004).name
+
+
+def test_an_estimator_without_a_repr_of_its_own_is_measured_each_time(place, monkeypatch):
+    class Nameless:
+        name, title, greater_is_better = "nameless", "nameless", True
+        needs = CTE().needs
+        measure, score = CTE().measure, CTE().score
+
+    store = place / "evidence.sqlite"
+    ranked(place, Nameless(), evidence=store)
+    seen = count_observed(monkeypatch)
+    ranked(place, Nameless(), evidence=store)
+    assert len(seen) == 18
+
+
+def test_all_reasons_are_told_if_nothing_can_be_ranked(place):
+    for path in (place / "models").iterdir():
+        path.write_text("no network")
+    with pytest.raises(NothingToRank, match=r"jumpy: jumpy\.onnx: .*; sharp: .*; steady: "):
+        ranked(place)
+
+
+def test_failures_are_counted_whatever_they_say(place):
+    box = BlackBox("box", lambda tensor: tensor * 50 + 2, normalize="none")
+    found = rank([*open_models(place / "models"), box], Images(place / "images"), CTE(), jobs=1)
+    (failed,) = found.failed
+    assert failed[1].startswith("on 6 of 6 images: the output reaches from")
+
+
+def test_strict_tells_errors_of_others_as_ours(place):
+    faulty = Faulty("faulty", lambda call: True)
+    with pytest.raises(ModelError, match="ZeroDivisionError: by accident"):
+        rank([faulty], Images(place / "images"), CTE(), strict=True)
+
+
+def test_names_that_are_no_text(place):
+    name = os.fsdecode(b"\xff.png")
+    try:
+        (place / "images" / name).write_bytes((place / "images" / "0.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes only text for names")
+    found = ranked_unlabelled(place)
+    assert found[0].images == 7
+    write_report(found, place / "out")
+    assert read_ranking(place / "out")[0].by_image == found[0].by_image
+
+
+def ranked_unlabelled(place):
+    return rank(open_models(place / "models"), Images(place / "images"), CTE(), jobs=1)

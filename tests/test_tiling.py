@@ -76,10 +76,11 @@ def test_tiles_go_row_by_row():
 @pytest.mark.parametrize("size", [12, 13, (12, 1), (8, 4), (16, 16)])
 def test_identity_is_reproduced_with_every_pixel_from_its_deepest_tile(size, halo):
     minimum = size[0] if isinstance(size, tuple) else size
+    limit = 32 if size == (16, 16) else 16  # a tile, less its halo, has to hold one step
     for height, width in itertools.product([(minimum + 1) // 2, 13, 24, 31, 57], [13, 40]):
         network = Network()
         tensor = image(height, width, channels=2)
-        out = run_tiled(tensor, network, sizes=(size, size), halo=(halo, halo), limit=16)
+        out = run_tiled(tensor, network, sizes=(size, size), halo=(halo, halo), limit=limit)
         np.testing.assert_array_equal(out, tensor[0])
         assert len(set(network.shapes)) == 1
         # Replace each tile by the depth of its pixels; image borders do not count as an end.
@@ -103,7 +104,7 @@ def test_identity_is_reproduced_with_every_pixel_from_its_deepest_tile(size, hal
             result[: inside.shape[0], : inside.shape[1]] = inside
             return result[None, None]
 
-        got = run_tiled(tensor, depths, sizes=(size, size), halo=(halo, halo), limit=16)[0]
+        got = run_tiled(tensor, depths, sizes=(size, size), halo=(halo, halo), limit=limit)[0]
         np.testing.assert_array_equal(got, depth.max(axis=0))
         assert got.min() >= halo
 
@@ -180,7 +181,7 @@ def test_smallest_images_repeat_the_reflection(height, width):
 @pytest.mark.parametrize("size", [3, 5])
 @pytest.mark.parametrize("side", [16, (16, 2), 17])
 def test_a_filter_gives_the_same_tiled_and_whole(size, side):
-    tensor = np.random.default_rng(0).random((1, 2, 45, 70), np.float32)
+    tensor = np.random.default_rng(0).random((1, 2, 46, 70), np.float32)
     radius = size // 2
     halo = (radius, radius + 1)
     network = Network(mean_filter(size))
@@ -225,17 +226,21 @@ def test_channels_may_change_and_any_float_becomes_float32():
     np.testing.assert_array_equal(out[1], -tensor[0, 0])
 
 
-def test_a_network_may_overwrite_its_tile():
-    def wipe(tile):
-        result = tile.copy()
-        tile[:] = 0
-        return result
+@pytest.mark.parametrize("step", [4, 8])
+@pytest.mark.parametrize("shape", [(96, 72), (101, 75), (88, 130)])
+def test_a_network_that_pools_sees_the_same_grid_in_tiles(step, shape):
+    def pooled(tile):
+        """The largest of each block, as a network of that stride has it: no context beyond."""
+        blocks = tile.reshape(1, 1, tile.shape[2] // step, step, tile.shape[3] // step, step)
+        return blocks.max(axis=(3, 5)).repeat(step, axis=2).repeat(step, axis=3)
 
-    tensor = image(16, 40)
-    kept = tensor.copy()
-    out = run_tiled(tensor, wipe, sizes=(16, 16), halo=(2, 2))
-    np.testing.assert_array_equal(tensor, kept)
-    np.testing.assert_array_equal(out, tensor[0])
+    tensor = np.random.default_rng(0).random((1, 1, *shape), np.float32)
+    rule = ((step, step), (step, step))
+    whole = run_tiled(tensor, pooled, sizes=rule)
+    network = Network(pooled)
+    tiled = run_tiled(tensor, network, sizes=rule, halo=(5, 3), limit=40)
+    assert len(network.tiles) > 4
+    np.testing.assert_array_equal(tiled, whole)
 
 
 def test_tiles_are_contiguous():

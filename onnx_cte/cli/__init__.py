@@ -25,6 +25,7 @@ from onnx_cte.cli.options import (
     models_of,
     out_option,
     run_keywords,
+    say,
     told,
 )
 from onnx_cte.console import agreement_text, ranking_text
@@ -92,10 +93,10 @@ def rank(
     ranking = rank_models(bank, pictures, judge, **run_keywords(out, options))
     write_report(ranking, out)
     if as_json:
-        click.echo(json.dumps(ranking_to_json(ranking), indent=2))
+        say(json.dumps(ranking_to_json(ranking), indent=2))
     else:
-        click.echo(ranking_text(ranking))
-        click.echo(f"\nwritten: {out / 'ranking.json'}, ranking.csv, images.csv")
+        say(ranking_text(ranking))
+        say(f"\nwritten: {out / 'ranking.json'}, ranking.csv, images.csv")
     return 3 if ranking.failed else 0
 
 
@@ -155,13 +156,13 @@ def evaluate(
     compared = [(ranking, agreement(ranking, truth)) for ranking in rankings]
     write_evaluation(truth, compared, out)
     if as_json:
-        click.echo((out / "evaluation.json").read_text(encoding="utf-8"), nl=False)
+        say((out / "evaluation.json").read_text(encoding="utf-8"), nl=False)
     else:
-        click.echo(f"performance against labels ({truth.title}), and what each estimator says\n")
-        click.echo(ranking_text(truth, compared))
-        click.echo(f"\nagreement with {truth.title}, of rankings that saw no labels\n")
-        click.echo(agreement_text(compared))
-        click.echo(f"\nwritten: {out / 'evaluation.json'}, performance.csv, agreement.csv")
+        say(f"performance against labels ({truth.title}), and what each estimator says\n")
+        say(ranking_text(truth, compared))
+        say(f"\nagreement with {truth.title}, of rankings that saw no labels\n")
+        say(agreement_text(compared))
+        say(f"\nwritten: {out / 'evaluation.json'}, performance.csv, agreement.csv")
     return 3 if truth.failed else 0
 
 
@@ -172,12 +173,14 @@ def evaluate(
 def demo(out: Path, as_json: bool, **options: Any) -> int:
     """Simulate a small target, rank the bundled models on it, and compare with the truth."""
     folders = [prepare_folder(out / kind) for kind in ("images", "labels")]
+    names = []
     for name, image, labels in simulate_images(DEMO_IMAGES, options["seed"]):
+        names.append(name)
         for folder, pixels in zip(folders, (image, labels.astype(np.uint16)), strict=True):
             Picture.fromarray(pixels).save(folder / f"{name}.png")
     truth, ranking = rank_each(
         open_models(bundled_models()),
-        Images(*folders),
+        Images(*folders, only=names),
         [Accuracy(), CTE()],
         **run_keywords(out, options),
     )
@@ -185,14 +188,14 @@ def demo(out: Path, as_json: bool, **options: Any) -> int:
     write_report(ranking, out)
     write_evaluation(truth, compared, out)
     if as_json:
-        click.echo((out / "evaluation.json").read_text(encoding="utf-8"), nl=False)
+        say((out / "evaluation.json").read_text(encoding="utf-8"), nl=False)
     else:
-        click.echo(f"{DEMO_IMAGES} simulated images of fluorescent nuclei, ranked without labels\n")
-        click.echo(ranking_text(ranking))
-        click.echo(f"\nand, for the truth is known here, by {truth.title} against it\n")
-        click.echo(str(truth))
-        click.echo(f"\nagreement of the two\n\n{compared[0][1]}")
-        click.echo(f"\nwritten: images, labels, ranking.json and evaluation.json in {out}")
+        say(f"{DEMO_IMAGES} simulated images of fluorescent nuclei, ranked without labels\n")
+        say(ranking_text(ranking))
+        say(f"\nand, for the truth is known here, by {truth.title} against it\n")
+        say(str(truth))
+        say(f"\nagreement of the two\n\n{compared[0][1]}")
+        say(f"\nwritten: images, labels, ranking.json and evaluation.json in {out}")
     return 3 if truth.failed else 0
 
 
@@ -202,7 +205,7 @@ def demo(out: Path, as_json: bool, **options: Any) -> int:
 def list_names(kind: str | None) -> int:
     """Name the estimators, metrics and perturbations there are, one line each."""
     rooms: dict[str, list[list[str]]] = {
-        "estimators": [[name, made.summary] for name, made in sorted(known_estimators().items())],
+        "estimators": [[name, does] for name, does in sorted(known_estimators().items())],
         "metrics": [[name, metric.summary] for name, metric in sorted(METRICS.items())],
         "perturbations": [[name, _summary(make)] for name, make in sorted(PERTURBATIONS.items())],
     }
@@ -211,7 +214,7 @@ def list_names(kind: str | None) -> int:
     tables = (
         text_table([room, ""], rooms[room], left=[0, 1]) for room in rooms if kind in (None, room)
     )
-    click.echo("\n\n".join(tables))
+    say("\n\n".join(tables))
     return 0
 
 

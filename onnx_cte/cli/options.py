@@ -74,8 +74,12 @@ def images_of(images: str, labels: str | None, options: dict[str, Any]) -> Image
     only = options["only"]
     names = None
     if only is not None:
-        lines = map(str.strip, only.read_text(encoding="utf-8").splitlines())
-        names = [line for line in lines if line]
+        try:
+            # A byte order mark, as editors on Windows write it, is no part of the first name.
+            text = only.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise OptionError(f"--only {only}: expected a text file in UTF-8: {error}") from error
+        names = [line.strip() for line in text.splitlines() if line.strip()]
     taken = {name: options[name] for name in ("axes", "channel", "limit")}
     return Images(images, labels, only=names, **taken)
 
@@ -84,6 +88,11 @@ def run_keywords(out: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Keywords for `rank` and `rank_each` as `RUN_OPTIONS` say."""
     taken = {name: options[name] for name in ("device", "jobs", "seed", "strict")}
     return {**taken, "evidence": out / EVIDENCE, "progress": True}
+
+
+def say(text: str, nl: bool = True) -> None:
+    """Print a result; names of files need not be text that can be printed."""
+    click.echo(text.encode(errors="backslashreplace").decode(), nl=nl)
 
 
 def out_option(default: str, help_text: str) -> Callable[[Any], Any]:

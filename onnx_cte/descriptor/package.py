@@ -92,7 +92,7 @@ def unpack(archive: Path, into: Path) -> Path:
         with zipfile.ZipFile(archive) as members:
             for name in members.namelist():
                 member = PurePosixPath(name.replace("\\", "/"))
-                if member.is_absolute() or ".." in member.parts or ":" in member.parts[0]:
+                if member.is_absolute() or ".." in member.parts or ":" in member.as_posix():
                     raise DescriptorError(
                         f"{archive.name}: member '{name}' would be unpacked outside its folder; "
                         "nothing was unpacked"

@@ -32,23 +32,27 @@ ESTIMATORS: dict[str, type[Any]] = {
 ENTRY_POINTS = "onnx_cte.estimators"
 
 
-def known_estimators() -> Mapping[str, type[Any]]:
-    """Estimators by name: our own, and those that installed packages announce.
+def known_estimators() -> Mapping[str, str]:
+    """What each estimator does, by name: our own, and those that installed packages announce.
 
-    Raises
-    ------
-    OptionError
-        If a package announces a name that is taken.
+    One that cannot be loaded is listed with the reason, and hinders no other.
     """
-    found = dict(ESTIMATORS)
-    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        if point.name in found:
-            raise OptionError(
-                f"estimator '{point.name}' of {point.value} has a name that is taken; "
-                "its package must choose another entry point name"
-            )
-        found[point.name] = point.load()
+    found = {name: made.summary for name, made in ESTIMATORS.items()}
+    for name, point in _announced().items():
+        try:
+            made = point.load()
+        except Exception as error:
+            found[name] = f"cannot be loaded from {point.value}: {error}"
+        else:
+            first = (made.__doc__ or point.value).strip().splitlines()[0]
+            found[name] = getattr(made, "summary", first)
     return found
+
+
+def _announced() -> dict[str, importlib.metadata.EntryPoint]:
+    """Entry points of other packages; our own names cannot be taken."""
+    points = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    return {point.name: point for point in points if point.name not in ESTIMATORS}
 
 
 def estimator_named(name: str, **options: Any) -> Estimator:
@@ -75,11 +79,17 @@ def estimator_named(name: str, **options: Any) -> Estimator:
     >>> estimator_named("cte", metric="ei")
     CTE(metric='ei', perturbations=(GaussianNoise(sigma=0.1),))
     """
-    known = known_estimators()
-    if name not in known:
-        raise unknown_name("estimator", name, known)
+    announced = {} if name in ESTIMATORS else _announced()
+    if name not in ESTIMATORS and name not in announced:
+        raise unknown_name("estimator", name, [*ESTIMATORS, *announced])
     try:
-        estimator: Estimator = known[name](**options)
+        made = announced[name].load() if name in announced else ESTIMATORS[name]
+    except Exception as error:
+        raise OptionError(
+            f"estimator '{name}' cannot be loaded from {announced[name].value}: {error}"
+        ) from error
+    try:
+        estimator: Estimator = made(**options)
     except TypeError as error:
         raise OptionError(f"estimator '{name}' does not take these options: {error}") from error
     return estimator

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from onnx_cte.bank import Bank, Evidence
 from onnx_cte.errors import OptionError
@@ -44,8 +44,10 @@ class CTE:
 
     def __post_init__(self) -> None:
         metric_named(self.metric, "consistency")
-        # A list is what most people write; a tuple can be hashed and shown as it is.
-        object.__setattr__(self, "perturbations", tuple(self.perturbations))
+        # A list, or a single one, is what most people write; a tuple can be hashed and shown.
+        given: Any = self.perturbations
+        given = (given,) if hasattr(given, "apply") else tuple(given)
+        object.__setattr__(self, "perturbations", given)
         names = [p.name for p in self.perturbations]
         if not names:
             raise OptionError("CTE without a perturbation; give at least one, as noise=0.1")

@@ -99,7 +99,9 @@ def _walk(folder: str) -> list[str]:
             folders.clear()
             continue
         seen.add(real)
-        files += [os.path.join(here, name) for name in names if not name.startswith(".")]
+        visible = (os.path.join(here, name) for name in names if not name.startswith("."))
+        # A pipe or a device would never end; a broken link is kept, to be listed as skipped.
+        files += [path for path in visible if os.path.isfile(path) or os.path.islink(path)]
     return sorted(files, key=lambda path: Path(path).parts)
 
 

@@ -40,7 +40,7 @@ class BlackBox:
     Raises
     ------
     OptionError
-        If the name is empty, or no role is ``foreground`` or ``background``.
+        If the name is empty, no role can be judged, or the threshold is no probability.
 
     Examples
     --------
@@ -63,10 +63,14 @@ class BlackBox:
     ) -> None:
         if not name:
             raise OptionError("a model needs a name, by which the ranking can list it")
-        if not {FOREGROUND, BACKGROUND} & set(roles):
+        if FOREGROUND not in roles and (BACKGROUND not in roles or len(roles) < 2):
             raise OptionError(
                 f"model '{name}': roles are {', '.join(roles)}; expected one to be "
-                f"'{FOREGROUND}', or '{BACKGROUND}' among classes"
+                f"'{FOREGROUND}', or '{BACKGROUND}' among two or more classes"
+            )
+        if not 0 <= threshold < 1:
+            raise OptionError(
+                f"model '{name}': the threshold is a probability in [0, 1), not {threshold}"
             )
         minimum, step = size
         side = (minimum, step) if step else minimum
@@ -100,4 +104,5 @@ class BlackBox:
         """Do nothing: it may be ranked again."""
 
     def _checked(self, tile: NDArray[np.float32]) -> NDArray[Any]:
-        return np.asarray(self._predict(tile))
+        # A copy, for a callable may work in place, and the tile is the image's own memory.
+        return np.asarray(self._predict(tile.copy()))

@@ -91,7 +91,13 @@ def _models_below(start: Path) -> Iterator[Path]:
     if any((start / name).is_file() for name in DESCRIPTIONS):
         yield start
         return
-    for folder, below, files in os.walk(start):
+    seen: set[str] = set()
+    for folder, below, files in os.walk(start, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # links in a circle
+            below.clear()
+            continue
+        seen.add(real)
         below.sort()
         here = Path(folder)
         below[:] = [name for name in below if not name.startswith(".")]
@@ -106,9 +112,8 @@ def _models_below(start: Path) -> Iterator[Path]:
 
 def _name(path: Path, start: Path) -> str:
     relative = path.name if path == start or start.is_file() else path.relative_to(start).as_posix()
-    for suffix in (*BARE, *ARCHIVES):
-        relative = relative.removesuffix(suffix)
-    return relative
+    suffix = Path(relative).suffix
+    return relative.removesuffix(suffix) if suffix.lower() in (*BARE, *ARCHIVES) else relative
 
 
 def _nothing(sources: Sequence[str | Path]) -> str:

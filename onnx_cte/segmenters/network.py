@@ -34,6 +34,7 @@ class Network:
         require_single_input(session)
         self.session, self.source, self.result = session, source, result
         self._input = self._port(session.inputs, source, "input")
+        require_floats(session.path.name, self._input)
         self._output = self._port(session.outputs, result, "output")
 
     def __call__(self, tile: NDArray[np.float32]) -> NDArray[Any]:
@@ -73,7 +74,22 @@ class Network:
                 f"{file}: {kind} '{port.name}' has {len(port.shape)} axes {port.shape}, "
                 f"the description says {spec.axes}"
             )
+        found = port.shape[spec.axes.index("c")] if port.shape and "c" in spec.axes else None
+        if found and spec.channels and found != spec.channels:
+            raise DescriptorError(
+                f"{file}: {kind} '{port.name}' has {found} channels, "
+                f"the description says {spec.channels}"
+            )
         return port
+
+
+def require_floats(file: str, port: Port) -> None:
+    """Refuse integer pixels: a slight disturbance of them would be rounded away."""
+    if port.dtype.kind != "f":
+        raise GraphError(
+            f"{file}: input '{port.name}' takes {port.dtype}, expected floats: normalising and "
+            "disturbing would be rounded away; export the network with a float input"
+        )
 
 
 def require_single_input(session: Session) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_cte.descriptor import ModelDescription
+from onnx_cte.descriptor import ModelDescription, describe
 from onnx_cte.descriptor.package import read_package
 from onnx_cte.errors import DescriptorError, GraphError, SelfTestFailed
 from onnx_cte.graph.signature import Signature, read_signature
@@ -19,8 +19,8 @@ from onnx_cte.preprocessing import apply_steps
 from onnx_cte.segmenters.network import Network
 from onnx_cte.segmenters.outputs import settle
 from onnx_cte.segmenters.pipeline import Recipe, observe
-from onnx_cte.segmenters.probing import describe_bare, trial_image
-from onnx_cte.sessions import Session, choose_device, cores
+from onnx_cte.segmenters.probing import assumed_halo, describe_bare, trial_image
+from onnx_cte.sessions import Session, choose_device, cores, runtime_version
 from onnx_cte.types import Device, Image, Needs, Observation
 
 TILE_LIMIT = 1024
@@ -100,6 +100,8 @@ class OnnxModel:
             "opset": signature.opset,
             "provider": session.provider,
             "threads": threads,
+            "tile_limit": self.tile_limit,
+            "understood": describe(description).splitlines(),
         }
         recipe = _recipe(description, self.tile_limit)
         return OnnxSegmenter(self.name, description, network, recipe, record, held)
@@ -115,6 +117,7 @@ class OnnxModel:
         self, described: ModelDescription, session: Session, signature: Signature
     ) -> tuple[ModelDescription, Network]:
         _require_planes(described)
+        described = _with_halo(described)
         network = Network(session, described.input, described.output)
         expected = self_test(described, network)
         notes = list(described.notes)
@@ -169,7 +172,15 @@ class OnnxSegmenter:
         self.name, self.description, self.network = name, description, network
         self.notes, self.record = description.notes, record
         self.identity = hashlib.sha256(
-            repr((record["sha256"], record["description"], recipe, record["provider"])).encode()
+            repr(
+                (
+                    record["sha256"],
+                    record["description"],
+                    recipe,
+                    record["provider"],
+                    runtime_version(),
+                )
+            ).encode()
         ).hexdigest()
         self._recipe, self._held = recipe, held
 
@@ -253,6 +264,19 @@ def _recipe(description: ModelDescription, limit: int) -> Recipe:
         halo=(out.halo_along("y"), out.halo_along("x")),
         border=(out.border_along("y"), out.border_along("x")),
         limit=limit,
+    )
+
+
+def _with_halo(described: ModelDescription) -> ModelDescription:
+    """Assume a halo where a description has none: seams would show otherwise."""
+    if described.output.halo:
+        return described
+    halo = tuple((axis, assumed_halo(size)) for axis, size in described.input.sizes)
+    note = f"no halo in the description: where tiles meet, {halo[0][1]} px are cropped (assumed)"
+    return replace(
+        described,
+        output=replace(described.output, halo=halo),
+        notes=(*described.notes, note),
     )
 
 

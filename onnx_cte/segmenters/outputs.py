@@ -4,6 +4,7 @@ A description may leave it open, and a bare file always does, so a trial run is 
 beyond [0, 1] are logits, channels that sum to one are classes that exclude each other.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -51,7 +52,7 @@ def settle(
     OptionError
         If there is no such channel, or the threshold is not in [0, 1).
     InferenceError
-        If the trial run gave NaN.
+        If the trial run gave NaN, or what is neither probabilities nor logits.
     """
     if threshold is not None and not 0 <= threshold < 1:
         raise OptionError(f"the threshold is a probability in [0, 1), not {threshold}")
@@ -66,10 +67,25 @@ def settle(
         raise InferenceError(f"{description.name}: a trial image gave NaN or infinite values")
     notes: list[str] = []
     steps = description.output.steps
-    if maps.min() < 0 or maps.max() > 1:
-        step = _to_probabilities(description, channels)
+    inside = [bool(channel.min() >= 0 and channel.max() <= 1) for channel in maps[0]]
+    roles = _provisional(description, inside, foreground)
+    classes = BACKGROUND in roles
+    judged = maps if classes else maps[:, roles.index(FOREGROUND)]
+    if judged.min() < 0 and final_op == "Tanh":
+        step = Step.of("scale_linear", gain=0.5, offset=0.5)
+        notes.append("output ends in a Tanh: moved from [-1, 1] to [0, 1]")
+        steps = (*steps, step)
+        maps = apply_steps(maps, "bcyx", (step,))
+    elif judged.min() >= 0 and judged.max() > 1 + _TOLERANCE:
+        raise InferenceError(
+            f"{description.name}: output reaches from {judged.min():.3g} to {judged.max():.3g} on "
+            "a trial image: neither probabilities nor logits, which are negative somewhere; "
+            "scale it to [0, 1] inside the network, or in a description"
+        )
+    elif judged.min() < 0 or judged.max() > 1:
+        step = Step.of("softmax", axis="c") if classes else Step.of("sigmoid")
         notes.append(
-            f"output reaches from {maps.min():.3g} to {maps.max():.3g} on a trial image: "
+            f"output reaches from {judged.min():.3g} to {judged.max():.3g} on a trial image: "
             f"taken as logits, {step.name} added"
         )
         steps = (*steps, step)
@@ -77,9 +93,13 @@ def settle(
     elif not _FINAL & {final_op.lower(), *(step.name for step in steps)}:
         notes.append("output lies in [0, 1] on a trial image: taken as probabilities")
     sums_to_one = channels > 1 and bool(np.abs(maps.sum(axis=1) - 1).max() < _TOLERANCE)
-    roles, assumed = _roles(description, channels, sums_to_one, foreground)
-    if threshold is not None and BACKGROUND in roles:
-        assumed += (f"threshold {threshold:g} is not used: the most probable class wins",)
+    roles, assumed = _roles(description, roles, sums_to_one, foreground)
+    if threshold is not None:
+        assumed += (
+            f"threshold {threshold:g} is not used: the most probable class wins"
+            if BACKGROUND in roles
+            else f"foreground is where its probability exceeds {threshold:g} (as stated)",
+        )
     return replace(
         description,
         output=replace(description.output, steps=steps),
@@ -89,26 +109,44 @@ def settle(
     )
 
 
-def _to_probabilities(description: ModelDescription, channels: int) -> Step:
-    """Softmax between classes, sigmoid for maps of their own."""
-    exclusive = channels > 1 and (BACKGROUND in description.roles or description.origin == "bare")
-    return Step.of("softmax", axis="c") if exclusive else Step.of("sigmoid")
+def _provisional(
+    description: ModelDescription, inside: Sequence[bool], foreground: int | None
+) -> tuple[str, ...]:
+    """Roles by which to look at the values: classes if there is a background, else own maps.
+
+    `inside` says of each channel whether its values lie in [0, 1]. A channel that does not may be
+    a distance or a flow beside a probability, and must not decide how that one is read.
+    """
+    count = len(inside)
+    plain = [f"channel{i}" for i in range(count)]
+    if foreground is not None:
+        plain[foreground] = FOREGROUND
+        return tuple(plain)
+    if description.origin == "bare" and count > 1:
+        if not any(inside):
+            return (BACKGROUND, *plain[1:])  # logits of classes
+        # All of them may be probabilities of classes; that is seen from their sum.
+        plain[inside.index(True)] = FOREGROUND
+        return tuple(plain)
+    if len(description.roles) == count:
+        return description.roles
+    return channel_roles(plain)[0]
 
 
 def _roles(
-    description: ModelDescription, channels: int, sums_to_one: bool, foreground: int | None
+    description: ModelDescription,
+    roles: tuple[str, ...],
+    sums_to_one: bool,
+    foreground: int | None,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Final roles, and what was assumed for them."""
-    roles = description.roles
-    if len(roles) != channels:
-        roles, _ = channel_roles([f"channel{i}" for i in range(channels)])
+    channels = len(roles)
     if foreground is not None:
-        stated = tuple(FOREGROUND if i == foreground else f"channel{i}" for i in range(channels))
-        return stated, (f"channel {foreground} of {channels} is the foreground (as stated)",)
+        return roles, (f"channel {foreground} of {channels} is the foreground (as stated)",)
     if channels == 1:
         return (FOREGROUND,), ()
     if sums_to_one:
-        if BACKGROUND in roles:
+        if BACKGROUND in description.roles:
             return roles, ()
         place = _unnamed_background(description, roles)
         classes = tuple(
@@ -117,7 +155,8 @@ def _roles(
         )
         return classes, (f"channels sum to one: classes, channel {place} taken as background",)
     if BACKGROUND not in roles:
-        return roles, (f"channels are maps of their own; judged: {FOREGROUND}",)
+        place = roles.index(FOREGROUND)
+        return roles, (f"channels are maps of their own, channel {place} is judged",)
     # A map of the background beside others, each by itself: it decides nothing.
     plain = [f"channel{i}" if role == BACKGROUND else role for i, role in enumerate(roles)]
     if FOREGROUND not in plain:

@@ -17,7 +17,7 @@ from onnx_cte.errors import ImageError, InferenceError
 from onnx_cte.perturbations import generator
 from onnx_cte.preprocessing import apply_steps
 from onnx_cte.tiling import Size, run_tiled
-from onnx_cte.types import Image, Needs, Observation, Prediction
+from onnx_cte.types import BACKGROUND, FOREGROUND, Image, Needs, Observation, Prediction
 
 Predict = Callable[[NDArray[np.float32]], NDArray[Any]]
 """A network: normalised (1, C, h, w) float32 to raw (1, C', h', w')."""
@@ -107,7 +107,7 @@ def normalised(recipe: Recipe, image: Image) -> NDArray[np.float32]:
 def probabilities(
     recipe: Recipe, predict: Predict, tensor: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Maps of shape (C', H, W) in [0, 1], for a normalised image of any size."""
+    """Maps of shape (C', H, W), those judged in [0, 1], for a normalised image of any size."""
     raw = run_tiled(
         tensor,
         predict,
@@ -122,7 +122,9 @@ def probabilities(
             f"{', '.join(recipe.roles)}"
         )
     maps = np.asarray(apply_steps(raw[None], "bcyx", recipe.after)[0], dtype=np.float32)
-    low, high = float(maps.min()), float(maps.max())
+    # A distance or a flow may stand beside the probabilities that are judged.
+    judged = maps if BACKGROUND in recipe.roles else maps[recipe.roles.index(FOREGROUND)]
+    low, high = float(judged.min()), float(judged.max())
     # Written so that NaN fails it as well.
     if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
         raise InferenceError(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx_cte.descriptor import ModelDescription, Size, TensorSpec
 from onnx_cte.errors import GraphError, InferenceError
 from onnx_cte.preprocessing import named_steps
-from onnx_cte.segmenters.network import require_single_input
+from onnx_cte.segmenters.network import require_floats, require_single_input
 from onnx_cte.sessions import Port, Session
 
 STEPS = (1, 2, 4, 8, 16, 32, 64)
@@ -31,6 +31,10 @@ class _Trial:
     sides: tuple[int, int]
     steps: tuple[int, int]
     outputs: list[NDArray[Any]]
+
+
+# Position of the output that is a map, its axes, and px missing on each side of it.
+_Map = tuple[int, str, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +77,20 @@ def describe_bare(
     """
     require_single_input(session)
     port = session.inputs[0]
-    trial, layout = _first_that_runs(path, session, _layouts(path, port))
-    index, axes, border = _image_output(path, session, trial, layout)
+    require_floats(path.name, port)
+    trial, layout, (index, axes, border) = _first_that_runs(path, session, _layouts(path, port))
     raw = trial.outputs[index]
     sizes = tuple(
         Size(fixed, 0) if fixed else Size(_smallest(session, port, layout, step), step)
         for fixed, step in zip(layout.sides, trial.steps, strict=True)
     )
-    halo = tuple(HALO if size.step else min(HALO, size.minimum // 8) for size in sizes)
+    halo = tuple(map(assumed_halo, sizes))
     notes = [
         f"no description: read from the graph (opset {opset}) and by running it",
         f"input '{port.name}' is {layout.axes}, channels: {layout.channels}, y: {sizes[0]}, "
         f"x: {sizes[1]}",
         f"normalised by {normalize or 'percentile'} ({'as stated' if normalize else 'assumed'})",
+        f"where tiles meet, {halo[0]} px are cropped (assumed)",
     ]
     notes += [layout.note] if layout.note else []
     if len(session.outputs) > 1:
@@ -117,6 +122,11 @@ def describe_bare(
         origin="bare",
         notes=tuple(notes),
     )
+
+
+def assumed_halo(size: Size) -> int:
+    """Px to crop where tiles meet, for a network that does not say how far it looks."""
+    return HALO if size.step else min(HALO, size.minimum // 8)
 
 
 def trial_image(shape: Sequence[int], axes: str) -> NDArray[np.float32]:
@@ -184,9 +194,9 @@ def _layouts(path: Path, port: Port) -> list[_Layout]:
 
 def _first_that_runs(
     path: Path, session: Session, layouts: Sequence[_Layout]
-) -> tuple[_Trial, _Layout]:
-    """The first reading, at the smallest stride, at which the network runs."""
-    complaint = ""
+) -> tuple[_Trial, _Layout, _Map]:
+    """The first reading, at the smallest stride, at which the network gives a map of the image."""
+    complaint: GraphError | None = None
     for layout in layouts:
         for step in STEPS:
             # Odd multiples, so that the network would fail if it needed twice the step; and two
@@ -198,13 +208,25 @@ def _first_that_runs(
             )
             try:
                 outputs = _run(session, layout, sides)
+                # Without skips a network runs at any size, and gives less than it was given.
+                trial = _Trial(sides, (step, step), outputs)
+                found = _image_output(path, session, trial, layout)
+                if any(found[2]):
+                    # What pooling drops at odd multiples looks like a border; at even ones not.
+                    even = (layout.sides[0] or sides[0] + step, layout.sides[1] or sides[1] + step)
+                    again = _Trial(even, (step, step), _run(session, layout, even))
+                    if _image_output(path, session, again, layout) != found:
+                        continue
+                return trial, layout, found
             except InferenceError as error:
-                complaint = str(error)
-            else:
-                return _Trial(sides, (step, step), outputs), layout
+                complaint = complaint or GraphError(
+                    f"{path.name}: cannot be run at any size tried. {error}"
+                )
+            except GraphError as error:
+                complaint = error
             if None not in layout.sides:
                 break
-    raise GraphError(f"{path.name}: cannot be run at any size tried. {complaint}")
+    raise complaint or GraphError(f"{path.name}: there is no way to read its input")
 
 
 def _smallest(session: Session, port: Port, layout: _Layout, step: int) -> int:
@@ -227,9 +249,7 @@ def _run(session: Session, layout: _Layout, sides: tuple[int, int]) -> list[NDAr
     return session.run({session.inputs[0].name: image}, names)
 
 
-def _image_output(
-    path: Path, session: Session, trial: _Trial, layout: _Layout
-) -> tuple[int, str, tuple[int, int]]:
+def _image_output(path: Path, session: Session, trial: _Trial, layout: _Layout) -> _Map:
     """Which output is a map of the image, its axes, and what it lacks on each side."""
     for index, raw in enumerate(trial.outputs):
         for axes in ("bcyx", "byxc") if layout.axes == "bcyx" else ("byxc", "bcyx"):

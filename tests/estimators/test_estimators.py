@@ -5,7 +5,13 @@ import pytest
 
 from onnx_cte.bank import Bank
 from onnx_cte.errors import OptionError
-from onnx_cte.estimators import CTE, Accuracy, Confidence
+from onnx_cte.estimators import (
+    CTE,
+    Accuracy,
+    Confidence,
+    estimator_named,
+    known_estimators,
+)
 from onnx_cte.estimators.silence import median_of_images, with_silence
 from onnx_cte.perturbations import Flip, Gamma, GaussianNoise
 from onnx_cte.types import Observation, Prediction
@@ -150,3 +156,38 @@ def test_the_median_agrees_with_numpy():
                 assert math.isnan(found[str(i)])
             else:
                 assert found[str(i)] == pytest.approx(np.nanmedian(values[i]), abs=1e-15)
+
+
+class Point:
+    """Stands for an entry point of an installed package."""
+
+    def __init__(self, name, made):
+        self.name, self.value, self._made = name, f"somewhere:{name}", made
+
+    def load(self):
+        if isinstance(self._made, Exception):
+            raise self._made
+        return self._made
+
+
+def test_estimators_of_other_packages(monkeypatch):
+    class Theirs:
+        """Theirs, in a line."""
+
+    points = [Point("theirs", Theirs), Point("broken", ImportError("no such module")),
+              Point("cte", Theirs)]  # fmt: skip
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
+    assert isinstance(estimator_named("theirs"), Theirs)
+    assert estimator_named("cte") == CTE()
+    with pytest.raises(
+        OptionError, match="'broken' cannot be loaded from somewhere:broken: no such"
+    ):
+        estimator_named("broken")
+    known = known_estimators()
+    assert known["theirs"] == "Theirs, in a line."
+    assert known["broken"] == "cannot be loaded from somewhere:broken: no such module"
+    assert known["cte"] == CTE.summary
+
+
+def test_a_single_perturbation_will_do():
+    assert CTE("nhd", Gamma()) == CTE("nhd", [Gamma()])

@@ -91,5 +91,24 @@ def test_options():
         BlackBox("", lambda t: t)
     with pytest.raises(OptionError, match="roles are cells; expected one to be 'foreground'"):
         BlackBox("box", lambda t: t, roles=("cells",))
+    with pytest.raises(OptionError, match="'background' among two or more classes"):
+        BlackBox("box", lambda t: t, roles=("background",))
+    with pytest.raises(OptionError, match=r"a probability in \[0, 1\), not 2"):
+        BlackBox("box", lambda t: t, threshold=2)
     with pytest.raises(OptionError, match="unknown normalisation 'zcore'"):
         BlackBox("box", lambda t: t, normalize="zcore")
+
+
+def test_a_callable_may_work_in_place():
+    def in_place(tensor):
+        result = tensor.clip(0, 1)
+        tensor[:] = 0
+        return result
+
+    one, other = (
+        BlackBox("box", predict).observe(IMAGE, ALL, 0)
+        for predict in (in_place, lambda tensor: tensor.clip(0, 1))
+    )
+    assert (one.reference.maps == other.reference.maps).all()
+    for name, prediction in one.perturbed.items():
+        assert (prediction.maps == other.perturbed[name].maps).all()

@@ -5,7 +5,7 @@ import pytest
 from networks import FLOAT, blur, channels_last, classes, classifier, coarse, save, strided
 from onnx import TensorProto, helper
 
-from onnx_cte.errors import GraphError, OptionError
+from onnx_cte.errors import GraphError, InferenceError, OptionError
 from onnx_cte.segmenters import OnnxModel
 from onnx_cte.types import Image, Needs
 
@@ -199,3 +199,119 @@ def test_values_in_range_without_a_final_activation_are_an_assumption(tmp_path):
     )
     text = "output lies in [0, 1] on a trial image: taken as probabilities"
     assert text in opened(path).notes
+
+
+def beside(path, second):
+    """A blurred probability, and a second channel that is none."""
+    kernel = np.full((1, 1, 5, 5), 1 / 25, np.float32)
+    nodes = [
+        helper.make_node("Conv", ["image", "kernel"], ["f"], pads=[2] * 4),
+        helper.make_node("Sub", ["f", "cut"], ["d"]),
+        helper.make_node("Mul", ["d", "gain"], ["logit"]),
+        helper.make_node("Sigmoid", ["logit"], ["p"]),
+        helper.make_node("Mul", ["d", "far"], ["distance"]),
+        helper.make_node(
+            "Concat", ["p", "distance"] if second else ["distance", "p"], ["map"], axis=1
+        ),
+    ]
+    return save(
+        path,
+        nodes,
+        [("image", FLOAT, ["N", 1, "H", "W"])],
+        [("map", FLOAT, ["N", 2, "H", "W"])],
+        [
+            ("kernel", kernel),
+            ("cut", np.float32(0.4)),
+            ("gain", np.float32(20)),
+            ("far", np.float32(50)),
+        ],
+    )
+
+
+@pytest.mark.parametrize("second", [True, False])
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_distance_beside_a_probability_does_not_spoil_it(tmp_path, second, stated):
+    place = 0 if second else 1
+    options = {"foreground": place} if stated else {}
+    found = opened(beside(tmp_path / "net.onnx", second), **options)
+    alone = opened(blur(tmp_path / "alone.onnx"))
+    seen, expected = (net.observe(IMAGE, Needs(), 0).reference for net in (found, alone))
+    assert not seen.exclusive
+    assert np.abs(seen["foreground"] - expected["foreground"]).max() < 1e-6
+    assert any(f"channel {place}" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("stride", [2, 4, 16])
+def test_the_stride_is_found_without_skips(tmp_path, stride):
+    nodes = [
+        helper.make_node(
+            "MaxPool", ["image"], ["low"], kernel_shape=[stride] * 2, strides=[stride] * 2
+        ),
+        helper.make_node("Resize", ["low", "", "scales"], ["up"], mode="nearest"),
+        helper.make_node("Sigmoid", ["up"], ["map"]),
+    ]
+    path = save(
+        tmp_path / "net.onnx",
+        nodes,
+        [("image", FLOAT, ["N", 1, "H", "W"])],
+        [("map", FLOAT, ["N", 1, "H", "W"])],
+        [("scales", np.array([1, 1, stride, stride], np.float32))],
+    )
+    found = opened(path)
+    assert found.description.input.size_along("y").rule == (stride, stride)
+    assert found.observe(IMAGE, Needs(), 0).reference.maps.shape == (1, 40, 52)
+
+
+def with_end(path, op, **constants):
+    end = [helper.make_node(op, ["image", *constants], ["map"])]
+    shape = ["N", 1, "H", "W"]
+    weights = [(name, np.float32(value)) for name, value in constants.items()]
+    return save(path, end, [("image", FLOAT, shape)], [("map", FLOAT, shape)], weights)
+
+
+def test_what_is_neither_probability_nor_logit_is_refused(tmp_path):
+    shape = ["N", 1, "H", "W"]
+    path = save(
+        tmp_path / "net.onnx",
+        [
+            helper.make_node("Sigmoid", ["image"], ["p"]),
+            helper.make_node("Mul", ["p", "white"], ["map"]),
+        ],
+        [("image", FLOAT, shape)],
+        [("map", FLOAT, shape)],
+        [("white", np.float32(255))],
+    )
+    with pytest.raises(InferenceError, match=r"to 1\d\d on a trial image: neither prob.*scale it"):
+        opened(path)
+
+
+def test_a_tanh_is_moved_into_range(tmp_path):
+    found = opened(with_end(tmp_path / "net.onnx", "Tanh"), normalize="none")
+    bright = Image("a", np.eye(16, dtype=np.float32), "yx")
+    seen = found.observe(bright, Needs(), 0).reference.maps[0]
+    assert seen[0, 0] == pytest.approx((np.tanh(1) + 1) / 2)
+    assert seen[0, 1] == pytest.approx(0.5)
+    assert any("ends in a Tanh" in note for note in found.notes)
+
+
+def test_integer_inputs_are_refused(tmp_path):
+    path = save(
+        tmp_path / "net.onnx",
+        [
+            helper.make_node("Cast", ["image"], ["f"], to=FLOAT),
+            helper.make_node("Sigmoid", ["f"], ["map"]),
+        ],
+        [("image", TensorProto.UINT8, ["N", 1, "H", "W"])],
+        [("map", FLOAT, ["N", 1, "H", "W"])],
+    )
+    with pytest.raises(
+        GraphError, match="takes uint8, expected floats: normalising and disturbing"
+    ):
+        opened(path)
+
+
+def test_a_stated_threshold_is_noted(tmp_path):
+    found = opened(blur(tmp_path / "net.onnx"), threshold=0.3)
+    assert "foreground is where its probability exceeds 0.3 (as stated)" in found.notes
+    several = opened(classes(tmp_path / "classes.onnx"), threshold=0.3)
+    assert "threshold 0.3 is not used: the most probable class wins" in several.notes
