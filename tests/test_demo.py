@@ -61,6 +61,7 @@ def test_the_demo_from_the_checkout_and_from_a_wheel_agree(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     assert (tmp_path / "site" / "onnx_cte" / "py.typed").is_file()
+    assert not list((tmp_path / "site").rglob(".gitignore"))
     (tmp_path / "b").mkdir()
     where = subprocess.run(
         [sys.executable, "-c", "import onnx_cte; print(onnx_cte.bundled_models())"],
@@ -72,6 +73,7 @@ def test_the_demo_from_the_checkout_and_from_a_wheel_agree(tmp_path):
     ).stdout.strip()
     assert where == str(tmp_path / "site" / "onnx_cte" / "models" / "nuclei")
     wheel_run = check(*run_demo(tmp_path / "b", PYTHONPATH=str(tmp_path / "site")))
-    for document in (checkout, wheel_run):
+    for document, folder in ((checkout, "a"), (wheel_run, "b")):
         document["provenance"].pop("time")
+        assert str(tmp_path / folder) in document["provenance"].pop("source")
     assert checkout == wheel_run
