@@ -69,6 +69,7 @@ class Measurements:
         self.notes: dict[str, tuple[str, ...]] = {}
         self.failed: list[tuple[str, str]] = []
         self.records: dict[str, Any] = {}
+        self._adapted: set[str] = set()  # what the open model did to images
 
     def measure(self, model: Model, device: Device, jobs: int | None, bar: "tqdm[Any]") -> None:
         """Measure one model on all images."""
@@ -85,6 +86,8 @@ class Measurements:
             return
         with closing(segmenter):
             found: list[Sequence[Evidence] | None] = []
+            # Of every image, measured now or before: a resumed run notes the same.
+            self._adapted = set()
             skipped: list[tuple[str, str]] = []
             for index, ref in enumerate(self.refs):
                 seen = None
@@ -112,6 +115,8 @@ class Measurements:
             name = f"{self.refs[index].name}: "
             self.unusable[index] = _reason(error).removeprefix(name)
             return None
+        if adapted := segmenter.adapts(image):
+            self._adapted.add(adapted)
         # An object without a repr of its own shows its address, which says nothing next time.
         nameless = any(" at 0x" in repr(estimator) for estimator in self.estimators)
         keyed = bool(segmenter.identity and image.fingerprint) and not nameless
@@ -149,7 +154,7 @@ class Measurements:
             reason, _ = Counter(reason for _, reason in skipped).most_common(1)[0]
             self.failed.append((name, f"on {len(skipped)} of {len(self.refs)} images: {reason}"))
             return
-        self.notes[name] = segmenter.notes
+        self.notes[name] = (*segmenter.notes, *sorted(self._adapted))
         self.skipped[name] = skipped
         for number, column in enumerate(self.evidence):
             column[name] = [None if seen is None else seen[number] for seen in found]

@@ -204,6 +204,10 @@ class Segmenter(Protocol):
     @property
     def record(self) -> Mapping[str, Any]: ...
 
+    def adapts(self, image: Image) -> str:
+        """What is done to this image so that the model can take it; empty if nothing is."""
+        ...
+
     def observe(self, image: Image, needs: Needs, seed: int) -> Observation:
         """Run the model on an image and on its perturbed versions.
 

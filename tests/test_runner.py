@@ -511,3 +511,19 @@ def test_names_that_are_no_text(place):
 
 def ranked_unlabelled(place):
     return rank(open_models(place / "models"), Images(place / "images"), CTE(), jobs=1)
+
+
+def test_what_is_done_to_images_is_noted_on_resumed_runs_too(place):
+    blur(place / "models" / "colour.onnx", channels=3)
+    rgb = np.stack([discs(7)[0]] * 3, axis=-1)
+    first = ranked_unlabelled(place)
+    grey = "grey images are repeated for its 3 channels"
+    assert {score.model: grey in score.notes for score in first}["colour"]
+    assert sum(grey in score.notes for score in first) == 1
+    Picture.fromarray(rgb).save(place / "images" / "rgb.png")
+    told = "images of 3 channels are taken for RGB and turned to grey (Rec. 709 luminance)"
+    for _ in range(2):
+        images = Images(place / "images")
+        found = rank(open_models(place / "models"), images, CTE(), evidence=place / "e.sqlite")
+        noted = {score.model for score in found if told in score.notes}
+        assert noted == {"steady", "sharp", "jumpy"}

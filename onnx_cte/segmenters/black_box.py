@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from onnx_cte.errors import OptionError
 from onnx_cte.preprocessing import named_steps
-from onnx_cte.segmenters.pipeline import Predict, Recipe, observe
+from onnx_cte.segmenters.pipeline import Predict, Recipe, adaptation, observe
 from onnx_cte.types import BACKGROUND, FOREGROUND, Device, Image, Needs, Observation
 
 
@@ -96,6 +96,9 @@ class BlackBox:
     def open(self, device: Device, threads: int | None) -> "BlackBox":
         """Return itself: where a callable runs is its own affair."""
         return self
+
+    def adapts(self, image: Image) -> str:
+        return adaptation(self._recipe, image)
 
     def observe(self, image: Image, needs: Needs, seed: int) -> Observation:
         return observe(self._recipe, self._checked, image, needs, seed)

@@ -18,7 +18,7 @@ from onnx_cte.graph.signature import Signature, read_signature
 from onnx_cte.preprocessing import apply_steps
 from onnx_cte.segmenters.network import Network
 from onnx_cte.segmenters.outputs import settle
-from onnx_cte.segmenters.pipeline import Recipe, observe
+from onnx_cte.segmenters.pipeline import Recipe, adaptation, observe
 from onnx_cte.segmenters.probing import assumed_halo, describe_bare, trial_image
 from onnx_cte.sessions import Session, choose_device, cores, runtime_version
 from onnx_cte.types import Device, Image, Needs, Observation
@@ -183,6 +183,9 @@ class OnnxSegmenter:
             ).encode()
         ).hexdigest()
         self._recipe, self._held = recipe, held
+
+    def adapts(self, image: Image) -> str:
+        return adaptation(self._recipe, image)
 
     def observe(self, image: Image, needs: Needs, seed: int) -> Observation:
         return observe(self._recipe, self.network, image, needs, seed)

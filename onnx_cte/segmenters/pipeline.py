@@ -97,6 +97,16 @@ def observe(recipe: Recipe, predict: Predict, image: Image, needs: Needs, seed: 
     )
 
 
+def adaptation(recipe: Recipe, image: Image) -> str:
+    """How the channels of an image are matched to the network's; empty if they agree."""
+    have = 1 if image.axes == "yx" else len(image.data)
+    if (have, recipe.channels) == (1, 3):
+        return "grey images are repeated for its 3 channels"
+    if (have, recipe.channels) == (3, 1):
+        return "images of 3 channels are taken for RGB and turned to grey (Rec. 709 luminance)"
+    return ""
+
+
 def normalised(recipe: Recipe, image: Image) -> NDArray[np.float32]:
     """The image as the network wants it: (1, C, H, W), before any padding."""
     whole = None if image.whole is None else _channels(image.whole, image, recipe.channels)[None]
