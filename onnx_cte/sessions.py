@@ -174,7 +174,10 @@ class Session:
             If ONNX Runtime fails, with its own first line.
         """
         dtypes = {port.name: port.dtype for port in self.inputs}
-        ready = {name: _cast(array, dtypes.get(name, array.dtype)) for name, array in feeds.items()}
+        ready = {
+            name: np.ascontiguousarray(array, dtype=dtypes.get(name, array.dtype))
+            for name, array in feeds.items()
+        }
         start = time.perf_counter()
         try:
             results: list[NDArray[Any]] = self._session.run(list(outputs), ready)
@@ -190,14 +193,6 @@ class Session:
     def close(self) -> None:
         """Free the model; ONNX Runtime gives memory back when its session is deleted."""
         self._session = None
-
-
-def _cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Give the dtype that the network wants; floats are rounded, not cut off, to integers."""
-    if dtype.kind in "iu" and array.dtype.kind == "f":
-        limits = np.iinfo(dtype)
-        array = np.rint(array).clip(limits.min, limits.max)
-    return np.ascontiguousarray(array, dtype=dtype)
 
 
 def _port(path: Path, node: Any) -> Port:

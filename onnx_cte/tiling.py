@@ -43,8 +43,9 @@ def run_tiled(
 
     All tiles of a call have the same shape and are run row by row, left to right. An image with a
     side below the size needed is extended at its end (bottom, right) by reflection, repeated where
-    needed, and the result is cropped. An image with a longer side is cut into tiles; the last row
-    and column of tiles are shifted inwards so that they stay inside.
+    needed, and the result is cropped. An image with a longer side is cut into tiles: for a fixed
+    side the last row and column are shifted inwards so that they stay inside; for free ones tiles
+    start at multiples of the step, and the last may be extended like a small image.
 
     Parameters
     ----------

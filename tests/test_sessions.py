@@ -2,8 +2,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from networks import FLOAT, blur, save
-from onnx import TensorProto, helper
+from networks import blur
 
 from onnx_cte import sessions
 from onnx_cte.errors import DeviceError, GraphError, InferenceError, OptionError
@@ -64,18 +63,6 @@ def test_running(tmp_path):
     (found,) = session.run({"image": np.full((1, 1, 9, 9), 0.4)}, ["map"])
     assert found[0, 0, 4, 4] == pytest.approx(0.5, abs=1e-5)
     assert session.seconds > 0
-
-
-def test_floats_are_rounded_not_cut_off_for_integer_inputs(tmp_path):
-    path = save(
-        tmp_path / "net.onnx",
-        [helper.make_node("Cast", ["image"], ["map"], to=FLOAT)],
-        [("image", TensorProto.UINT8, ["N", 1, "H", "W"])],
-        [("map", FLOAT, ["N", 1, "H", "W"])],
-    )
-    session = Session(path, "cpu", 1)
-    given = np.array([[[[0.6, 254.7, 300.0, -2.0]]]], np.float32)
-    assert session.run({"image": given}, ["map"])[0].ravel().tolist() == [1, 255, 255, 0]
 
 
 def test_what_onnx_runtime_cannot_load(tmp_path):

@@ -15,7 +15,7 @@ from onnx_cte.errors import InferenceError, OptionError
 from onnx_cte.preprocessing import apply_steps
 from onnx_cte.types import BACKGROUND, FOREGROUND
 
-_TOLERANCE = 1e-2  # of a sum of probabilities, in half precision and over many classes
+_TOLERANCE = 1e-2  # of probabilities and of their sum, in half precision and over many classes
 # Steps of a description, or operators of a graph, after which values are probabilities.
 _FINAL = {"sigmoid", "softmax", "binarize", "clip", "hardsigmoid"}
 
@@ -67,7 +67,8 @@ def settle(
         raise InferenceError(f"{description.name}: a trial image gave NaN or infinite values")
     notes: list[str] = []
     steps = description.output.steps
-    inside = [bool(channel.min() >= 0 and channel.max() <= 1) for channel in maps[0]]
+    # Half precision and interpolation carry probabilities a little beyond 0 and 1.
+    inside = [_in_range(channel) for channel in maps[0]]
     roles = _provisional(description, inside, foreground)
     classes = BACKGROUND in roles
     judged = maps if classes else maps[:, roles.index(FOREGROUND)]
@@ -76,13 +77,13 @@ def settle(
         notes.append("output ends in a Tanh: moved from [-1, 1] to [0, 1]")
         steps = (*steps, step)
         maps = apply_steps(maps, "bcyx", (step,))
-    elif judged.min() >= 0 and judged.max() > 1 + _TOLERANCE:
+    elif judged.min() >= 0 and not _in_range(judged):
         raise InferenceError(
             f"{description.name}: output reaches from {judged.min():.3g} to {judged.max():.3g} on "
             "a trial image: neither probabilities nor logits, which are negative somewhere; "
             "scale it to [0, 1] inside the network, or in a description"
         )
-    elif judged.min() < 0 or judged.max() > 1:
+    elif not _in_range(judged):
         step = Step.of("softmax", axis="c") if classes else Step.of("sigmoid")
         notes.append(
             f"output reaches from {judged.min():.3g} to {judged.max():.3g} on a trial image: "
@@ -107,6 +108,10 @@ def settle(
         threshold=description.threshold if threshold is None else threshold,
         notes=(*description.notes, *notes, *assumed),
     )
+
+
+def _in_range(values: NDArray[np.floating]) -> bool:
+    return bool(values.min() >= -_TOLERANCE and values.max() <= 1 + _TOLERANCE)
 
 
 def _provisional(

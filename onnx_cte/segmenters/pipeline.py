@@ -24,8 +24,8 @@ Predict = Callable[[NDArray[np.float32]], NDArray[Any]]
 
 # Rec. 709 luminance, the weights of the sRGB primaries (ITU-R BT.709-6, item 3.2).
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
-# Rounding in half precision; anything beyond is not a probability.
-_TOLERANCE = 2e-3
+# Half precision and interpolation carry probabilities so far beyond 0 and 1; they are clipped.
+_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +141,8 @@ def probabilities(
             f"the output reaches from {low:.4g} to {high:.4g}, expected probabilities in [0, 1]; "
             "check the model's normalisation and its output steps"
         )
+    if low < 0 or high > 1:
+        np.clip(judged, 0, 1, out=judged)
     return maps
 
 

@@ -285,6 +285,27 @@ def test_what_is_neither_probability_nor_logit_is_refused(tmp_path):
         opened(path)
 
 
+@pytest.mark.parametrize("gain", [1.004, 0.996])
+def test_probabilities_a_little_beyond_one_are_no_logits(tmp_path, gain):
+    shape = ["N", 1, "H", "W"]
+    path = save(
+        tmp_path / "net.onnx",
+        [
+            helper.make_node("Mul", ["image", "steep"], ["s"]),
+            helper.make_node("Sigmoid", ["s"], ["q"]),
+            helper.make_node("Mul", ["q", "gain"], ["map"]),
+        ],
+        [("image", FLOAT, shape)],
+        [("map", FLOAT, shape)],
+        [("gain", np.float32(gain)), ("steep", np.float32(100))],
+    )
+    found = opened(path)
+    assert not any("logits" in note for note in found.notes)
+    assert found.description.output.steps == ()
+    seen = found.observe(IMAGE, Needs(), 0).reference.maps
+    assert seen.max() == pytest.approx(min(gain, 1))
+
+
 def test_a_tanh_is_moved_into_range(tmp_path):
     found = opened(with_end(tmp_path / "net.onnx", "Tanh"), normalize="none")
     bright = Image("a", np.eye(16, dtype=np.float32), "yx")
