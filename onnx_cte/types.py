@@ -6,7 +6,7 @@ a model or an estimator from outside need not import, let alone inherit, anythin
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,15 +144,70 @@ class InputPerturbation(Protocol):
         ...
 
 
+class FeaturePerturbation(Protocol):
+    """Disturbs feature maps inside a network by a factor; `taps` says which maps.
+
+    `name` is unique to the perturbation, its strength and its taps: it is shown, it seeds the
+    generator and it keys the perturbed predictions. `taps` are as ``onnx-cte inspect`` lists them
+    ("bottleneck", "encoder/2", "decoder/4", "skip/1"), or the groups "skips", "encoder" and
+    "decoder". `reads_features` says whether `factor` has to see the undisturbed features, which
+    costs a run of the network more.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def taps(self) -> tuple[str, ...]: ...
+    @property
+    def reads_features(self) -> bool: ...
+
+    def factor(
+        self,
+        shape: tuple[int, ...],
+        features: NDArray[np.float32] | None,
+        rng: np.random.Generator,
+    ) -> NDArray[np.float32]:
+        """Factor for one map of shape (1, C, *spatial), such as (1, C, 1, 1): it is broadcast.
+
+        `features` is the undisturbed map if `reads_features`, else it may be None.
+        """
+        ...
+
+
+Perturbation = InputPerturbation | FeaturePerturbation
+"""One may also say by ``random``, a bool, whether it draws anything; unsaid, it is taken to."""
+
+
+def disturbs_input(perturbation: Perturbation) -> TypeGuard[InputPerturbation]:
+    """Whether a perturbation disturbs the input (it has ``apply``) rather than features."""
+    return hasattr(perturbation, "apply")
+
+
+def disturbs_features(perturbation: Perturbation) -> TypeGuard[FeaturePerturbation]:
+    """Whether a perturbation disturbs features rather than the input."""
+    # Not by ``factor``: that of a contrast is a number.
+    return not disturbs_input(perturbation)
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What an estimator asks to see of every image; the needs of several unite with ``|``."""
 
-    perturbations: tuple[InputPerturbation, ...] = ()
+    perturbations: tuple[Perturbation, ...] = ()
     truth: bool = False
 
+    @property
+    def inputs(self) -> tuple[InputPerturbation, ...]:
+        """Those of the perturbations that disturb the input, in order."""
+        return tuple(filter(disturbs_input, self.perturbations))
+
+    @property
+    def features(self) -> tuple[FeaturePerturbation, ...]:
+        """Those of the perturbations that disturb features, in order."""
+        return tuple(filter(disturbs_features, self.perturbations))
+
     def __or__(self, other: "Needs") -> "Needs":
-        by_name: dict[str, InputPerturbation] = {}
+        by_name: dict[str, Perturbation] = {}
         for perturbation in (*self.perturbations, *other.perturbations):
             if by_name.setdefault(perturbation.name, perturbation) != perturbation:
                 raise OptionError(
@@ -208,6 +263,13 @@ class Segmenter(Protocol):
         """What is done to this image so that the model can take it; empty if nothing is."""
         ...
 
+    def refuses(self, needs: Needs) -> str:
+        """Why it cannot show what is needed; empty if it can.
+
+        Asked before any image is run. A segmenter without this method refuses nothing.
+        """
+        ...
+
     def observe(self, image: Image, needs: Needs, seed: int) -> Observation:
         """Run the model on an image and on its perturbed versions.
 
@@ -232,7 +294,12 @@ class Model(Protocol):
 
 
 class Estimator(Protocol):
-    """Scores models by what it measured on each image; see README, "How to add an estimator"."""
+    """Scores models by what it measured on each image; see README, "How to add an estimator".
+
+    One that draws random perturbations more than once may have a further method ``score_by_draw``:
+    it takes the bank and gives a sequence of what `score` gives, from each draw alone, or an empty
+    one where nothing was drawn twice. `onnx_cte.separation` tells by it how stable the ranking is.
+    """
 
     name: ClassVar[str]
     greater_is_better: ClassVar[bool]

@@ -77,7 +77,7 @@ def estimator_named(name: str, **options: Any) -> Estimator:
     Examples
     --------
     >>> estimator_named("cte", metric="ei")
-    CTE(metric='ei', perturbations=(GaussianNoise(sigma=0.1),))
+    CTE(metric='ei', perturbations=(GaussianNoise(sigma=0.1),), draws=2)
     """
     announced = {} if name in ESTIMATORS else _announced()
     if name not in ESTIMATORS and name not in announced:

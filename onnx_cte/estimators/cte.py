@@ -1,7 +1,8 @@
 """Consistency-based transferability estimation (CTE): the most consistent model ranks first."""
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,24 +10,30 @@ from onnx_cte.bank import Bank, Evidence
 from onnx_cte.errors import OptionError
 from onnx_cte.estimators.silence import median_of_images, with_silence
 from onnx_cte.metrics import metric_named
-from onnx_cte.perturbations import GaussianNoise
-from onnx_cte.types import InputPerturbation, Needs, Observation, Prediction
+from onnx_cte.perturbations import GaussianNoise, is_random, redraws
+from onnx_cte.types import Needs, Observation, Perturbation, Prediction
+
+DRAWS = 2
 
 
 @dataclass(frozen=True)
 class CTE:
-    """How still a model's prediction holds when its input is disturbed a little [1]_.
+    """How still a model's prediction holds when its input, or a feature map, is disturbed [1]_.
 
     Of an image: the consistency of the perturbed prediction with the undisturbed one, averaged
-    over the perturbations (Eq. 3). Of a model: the median over the images; a model that sees
-    nothing where most others see something gets 0 there (`onnx_cte.estimators.silence`).
+    over the draws of a perturbation, then over the perturbations (Eq. 3), undefined ones left out.
+    Of a model: the median over the images; a model that sees nothing where most others see
+    something gets 0 there (`onnx_cte.estimators.silence`).
 
     Parameters
     ----------
     metric : str
         A consistency metric: ``nhd`` (hard decisions) or ``ei`` (weighted by confidence).
-    perturbations : tuple of InputPerturbation
-        At least one; all random draws are the same for every model.
+    perturbations : tuple of Perturbation
+        At least one; all random draws are the same for every model, those of channels for every
+        model of the same width.
+    draws : int, >= 1
+        How many times each perturbation is drawn for each image, if anything in it is random.
 
     References
     ----------
@@ -34,7 +41,8 @@ class CTE:
     """
 
     metric: str = "nhd"
-    perturbations: tuple[InputPerturbation, ...] = (GaussianNoise(0.1),)
+    perturbations: tuple[Perturbation, ...] = (GaussianNoise(0.1),)
+    draws: int = DRAWS
 
     name: ClassVar[str] = "cte"
     greater_is_better: ClassVar[bool] = True
@@ -46,35 +54,67 @@ class CTE:
         metric_named(self.metric, "consistency")
         # A list, or a single one, is what most people write; a tuple can be hashed and shown.
         given: Any = self.perturbations
-        given = (given,) if hasattr(given, "apply") else tuple(given)
-        object.__setattr__(self, "perturbations", given)
-        names = [p.name for p in self.perturbations]
-        if not names:
+        single = hasattr(given, "apply") or hasattr(given, "factor")
+        object.__setattr__(self, "perturbations", (given,) if single else tuple(given))
+        if not self.perturbations:
             raise OptionError("CTE without a perturbation; give at least one, as noise=0.1")
-        if len(set(names)) < len(names):
-            raise OptionError(f"CTE got the same perturbation twice: {', '.join(names)}")
+        if not isinstance(self.draws, int) or self.draws < 1:
+            raise OptionError(f"CTE: draws is an integer of at least 1, not {self.draws!r}")
+        # Also one given beside a draw of itself would be there twice.
+        drawn = [p.name for p in self.needs.perturbations]
+        if len(set(drawn)) < len(drawn):
+            names = ", ".join(p.name for p in self.perturbations)
+            raise OptionError(f"CTE got the same perturbation twice: {names}")
 
     @property
     def title(self) -> str:
-        return f"cte {self.metric} {'+'.join(p.name for p in self.perturbations)}"
+        times = f" x{self.draws}" if self.draws != DRAWS else ""
+        return f"cte {self.metric} {'+'.join(p.name for p in self.perturbations)}{times}"
 
     @property
     def needs(self) -> Needs:
-        return Needs(perturbations=self.perturbations)
+        drawn = (redraws(perturbation, self.draws) for perturbation in self.perturbations)
+        return Needs(perturbations=tuple(itertools.chain.from_iterable(drawn)))
 
     def measure(self, seen: Observation) -> Evidence:
         values = [
-            self._consistency(seen.reference, seen.perturbed[p.name]) for p in self.perturbations
+            [self._consistency(seen.reference, seen.perturbed[p.name]) for p in drawn]
+            for drawn in (redraws(perturbation, self.draws) for perturbation in self.perturbations)
         ]
-        defined = [value for value in values if not math.isnan(value)]
-        reference = seen.reference.classes
+        by_draw = {
+            column: _mean([row[number] if len(row) > 1 else row[0] for row in values])
+            for number, column in enumerate(self._columns)
+        }
         return {
-            "value": sum(defined) / len(defined) if defined else math.nan,
-            "foreground": float((reference != 0).mean()),
+            "value": _mean([_mean(row) for row in values]),
+            "foreground": float((seen.reference.classes != 0).mean()),
+            **by_draw,
         }
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         return median_of_images(bank, with_silence(bank))
+
+    def score_by_draw(self, bank: Bank) -> tuple[Mapping[str, float], ...]:
+        """Scores had only one draw been made of each perturbation, for each draw.
+
+        Parameters
+        ----------
+        bank : Bank
+            Evidence as `measure` gives it.
+
+        Returns
+        -------
+        tuple of mapping of str to float
+            As `score`, with what is not random in every draw; empty if there is only one draw, or
+            nothing is random.
+        """
+        return tuple(median_of_images(bank, with_silence(bank, name)) for name in self._columns)
+
+    @property
+    def _columns(self) -> list[str]:
+        """Names, in the evidence, of the value of each draw alone."""
+        several = self.draws > 1 and any(map(is_random, self.perturbations))
+        return [f"draw{number}" for number in range(self.draws)] if several else []
 
     def _consistency(self, reference: Prediction, perturbed: Prediction) -> float:
         metric = metric_named(self.metric, "consistency")
@@ -86,3 +126,9 @@ class CTE:
             threshold=reference.threshold,
             exclusive=reference.exclusive,
         )
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Mean of those that are defined; NaN if none is."""
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else math.nan

@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from onnx_cte.bank import Bank
 
 
-def with_silence(bank: Bank) -> NDArray[np.float64]:
+def with_silence(bank: Bank, column: str = "value") -> NDArray[np.float64]:
     """Values of all models on all images, silence counted as 0.
 
     Parameters
     ----------
     bank : Bank
-        Evidence with ``value`` (in [0, 1], NaN if undefined) and ``foreground``, the share of
-        pixels that the undisturbed prediction calls foreground.
+        Evidence with values (in [0, 1], NaN if undefined) and ``foreground``, the share of pixels
+        that the undisturbed prediction calls foreground.
+    column : str
+        The values' name in the evidence.
 
     Returns
     -------
@@ -35,7 +37,7 @@ def with_silence(bank: Bank) -> NDArray[np.float64]:
     array([[0.7, 0.7],
            [0. , 0.7]])
     """
-    values, foreground = bank.column("value"), bank.column("foreground")
+    values, foreground = bank.column(column), bank.column("foreground")
     judged = ~np.isnan(foreground)
     sees = judged & (foreground > 0)
     others = judged.sum(axis=0) - judged

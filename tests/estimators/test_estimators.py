@@ -13,7 +13,7 @@ from onnx_cte.estimators import (
     known_estimators,
 )
 from onnx_cte.estimators.silence import median_of_images, with_silence
-from onnx_cte.perturbations import Flip, Gamma, GaussianNoise
+from onnx_cte.perturbations import Dropout, Flip, Gamma, GaussianNoise, InputRedraw
 from onnx_cte.types import Observation, Prediction
 
 NAN = math.nan
@@ -24,7 +24,7 @@ def binary(rows, threshold=0.5):
 
 
 def test_cte_averages_over_perturbations_before_the_median_over_images():
-    cte = CTE("nhd", [GaussianNoise(0.1), Flip("x")])
+    cte = CTE("nhd", [GaussianNoise(0.1), Flip("x")], draws=1)
     reference = binary([[0.9, 0.9, 0.1, 0.1]])
     same, half = reference, binary([[0.9, 0.1, 0.1, 0.1]])
     seen = Observation("a", np.ones((1, 4)), reference, {"noise=0.1": same, "flip=x": half})
@@ -36,7 +36,7 @@ def test_cte_averages_over_perturbations_before_the_median_over_images():
 
 
 def test_cte_leaves_undefined_perturbations_out():
-    cte = CTE("nhd", [GaussianNoise(0.1), Flip("x")])
+    cte = CTE("nhd", [GaussianNoise(0.1), Flip("x")], draws=1)
     empty, spot = binary([[0.1, 0.1]]), binary([[0.9, 0.1]])
     seen = Observation("a", np.ones((1, 2)), empty, {"noise=0.1": empty, "flip=x": spot})
     assert cte.measure(seen)["value"] == 0.0
@@ -51,8 +51,8 @@ def test_cte_uses_the_model_s_own_threshold():
         binary([[0.4, 0.4]], threshold=0.3),
         {"noise=0.1": binary([[0.4, 0.2]], threshold=0.3)},
     )
-    assert CTE("nhd").measure(seen)["value"] == 0.5
-    assert CTE("ei").measure(seen)["value"] == pytest.approx(0.2)
+    assert CTE("nhd", draws=1).measure(seen)["value"] == 0.5
+    assert CTE("ei", draws=1).measure(seen)["value"] == pytest.approx(0.2)
 
 
 def test_cte_of_classes_puts_the_background_first():
@@ -60,8 +60,8 @@ def test_cte_of_classes_puts_the_background_first():
     reference = Prediction(np.array([[[0.8, 0.3]], [[0.2, 0.7]]], np.float32), roles)
     perturbed = Prediction(np.array([[[0.6, 0.9]], [[0.4, 0.1]]], np.float32), roles)
     seen = Observation("a", np.ones((1, 2)), reference, {"noise=0.1": perturbed})
-    assert CTE("nhd").measure(seen)["value"] == 0.5
-    assert CTE("ei").measure(seen)["value"] == pytest.approx(math.sqrt(0.48) / 2)
+    assert CTE("nhd", draws=1).measure(seen)["value"] == 0.5
+    assert CTE("ei", draws=1).measure(seen)["value"] == pytest.approx(math.sqrt(0.48) / 2)
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,89 @@ def test_cte_of_classes_puts_the_background_first():
         ({"metric": "f1"}, "unknown consistency metric 'f1'"),
         ({"perturbations": []}, "CTE without a perturbation"),
         ({"perturbations": [Gamma(), Gamma()]}, "the same perturbation twice: gamma=1.1..1.2"),
+        (
+            {"perturbations": [Gamma(), InputRedraw(Gamma(), 1)]},
+            r"the same perturbation twice: gamma=1.1..1.2, gamma=1.1..1.2#1",
+        ),
+        ({"draws": 0}, "CTE: draws is an integer of at least 1, not 0"),
+        ({"draws": 1.5}, "at least 1, not 1.5"),
     ],
 )
 def test_cte_options(options, complaint):
     with pytest.raises(OptionError, match=complaint):
         CTE(**options)
+
+
+def of_four(overlap):
+    """Four pixels of which the first `overlap` are foreground."""
+    return binary([[0.9] * overlap + [0.1] * (4 - overlap)])
+
+
+def test_what_is_random_is_drawn_several_times_and_what_is_not_once():
+    cte = CTE("nhd", [GaussianNoise(0.1), Flip("x"), Dropout(0.1)], draws=3)
+    assert [p.name for p in cte.needs.perturbations] == [
+        *("noise=0.1", "noise=0.1#1", "noise=0.1#2"),
+        "flip=x",
+        *("dropout=0.1", "dropout=0.1#1", "dropout=0.1#2"),
+    ]
+    assert [p.name for p in cte.needs.features] == ["dropout=0.1", "dropout=0.1#1", "dropout=0.1#2"]
+    assert [p.name for p in CTE("nhd", draws=1).needs.perturbations] == ["noise=0.1"]
+
+
+def test_cte_averages_over_draws_before_perturbations():
+    cte = CTE("nhd", [GaussianNoise(0.1), Flip("x")])
+    perturbed = {"noise=0.1": of_four(4), "noise=0.1#1": of_four(2), "flip=x": of_four(1)}
+    evidence = cte.measure(Observation("a", np.ones((1, 4)), of_four(4), perturbed))
+    # Of the draws 1 and 1/2, of the flip 1/4: ((1 + 1/2) / 2 + 1/4) / 2.
+    assert evidence["value"] == 0.5
+    assert evidence["draw0"] == (1 + 1 / 4) / 2
+    assert evidence["draw1"] == (1 / 2 + 1 / 4) / 2
+    assert set(evidence) == {"value", "foreground", "draw0", "draw1"}
+
+
+def test_cte_leaves_undefined_draws_out():
+    cte = CTE("nhd", [GaussianNoise(0.1), Dropout(0.1)])
+    none, spot = of_four(0), of_four(1)
+    perturbed = {"noise=0.1": none, "noise=0.1#1": spot}
+    perturbed |= {"dropout=0.1": none, "dropout=0.1#1": none}
+    evidence = cte.measure(Observation("a", np.ones((1, 4)), none, perturbed))
+    assert evidence["value"] == evidence["draw1"] == 0.0
+    assert math.isnan(evidence["draw0"])
+
+
+@pytest.mark.parametrize(
+    "cte", [CTE(draws=1), CTE("nhd", Flip("x")), CTE("nhd", GaussianNoise(0.0), draws=3)], ids=repr
+)
+def test_without_several_draws_there_is_nothing_to_tell_apart(cte):
+    perturbed = {p.name: of_four(2) for p in cte.perturbations}
+    evidence = cte.measure(Observation("a", np.ones((1, 4)), of_four(4), perturbed))
+    assert evidence == {"value": 0.5, "foreground": 1.0}
+    assert cte.score_by_draw(Bank({"m": [evidence]})) == ()
+
+
+def test_scores_by_draw_are_medians_of_each_draw_with_silence():
+    def seen(value, draw0, draw1, foreground=0.1):
+        return {"value": value, "foreground": foreground, "draw0": draw0, "draw1": draw1}
+
+    blind = seen(NAN, NAN, NAN, 0.0)
+    bank = Bank(
+        {
+            "a": [seen(0.5, 0.4, 0.6), seen(0.7, 0.6, 0.8), seen(0.9, 0.95, 0.85)],
+            "b": [seen(0.8, 0.9, 0.7), blind, None],
+            # Its second draw alone saw something, where the undisturbed prediction is blank.
+            "c": [seen(0.0, NAN, 0.0, 0.0), seen(0.6, 0.6, 0.6), seen(0.6, 0.6, 0.6)],
+        }
+    )
+    first, second = CTE().score_by_draw(bank)
+    assert first == pytest.approx({"a": 0.6, "b": 0.45, "c": 0.6})
+    assert second == pytest.approx({"a": 0.8, "b": 0.35, "c": 0.6})
+    assert CTE().score(bank) == pytest.approx({"a": 0.7, "b": 0.4, "c": 0.6})
+
+
+def test_the_title_tells_the_draws_if_they_are_not_the_usual():
+    assert CTE().title == "cte nhd noise=0.1"
+    assert CTE(draws=5).title == "cte nhd noise=0.1 x5"
+    assert CTE("ei", [Dropout(0.2), Flip()], draws=1).title == "cte ei dropout=0.2+flip=x x1"
 
 
 def row(*pairs):
@@ -96,6 +174,15 @@ def test_silence_counts_as_zero_where_half_of_the_others_see_something():
         [0.0, 0.0, NAN, 0.0],
     ]
     assert np.array_equal(found, expected, equal_nan=True)
+
+
+def test_silence_of_another_column():
+    seeing, blind = (0.9, 0.8, 0.1), (0.5, NAN, 0.0)
+    names = ("value", "draw0", "foreground")
+    bank = Bank({"a": [dict(zip(names, seeing, strict=True))],
+                 "b": [dict(zip(names, blind, strict=True))]})  # fmt: skip
+    assert with_silence(bank).tolist() == [[0.9], [0.5]]
+    assert with_silence(bank, "draw0").tolist() == [[0.8], [0.0]]
 
 
 def test_an_image_that_most_take_for_empty_stays_undefined():
@@ -191,3 +278,4 @@ def test_estimators_of_other_packages(monkeypatch):
 
 def test_a_single_perturbation_will_do():
     assert CTE("nhd", Gamma()) == CTE("nhd", [Gamma()])
+    assert CTE("nhd", Dropout()) == CTE("nhd", [Dropout()])

@@ -8,7 +8,7 @@ import pytest
 from onnx_cte import perturbations
 from onnx_cte.bank import Bank
 from onnx_cte.errors import OptionError
-from onnx_cte.estimators import ESTIMATORS, estimator_named
+from onnx_cte.estimators import CTE, ESTIMATORS, estimator_named
 from onnx_cte.types import Estimator, Observation, Prediction
 
 ESTIMATOR_CLASSES = {make.__name__: make for make in ESTIMATORS.values()}
@@ -105,6 +105,28 @@ def test_repr_makes_it_again(estimator):
     made = eval(repr(estimator), {**vars(perturbations), **ESTIMATOR_CLASSES})
     assert made == estimator
     assert hash(made) == hash(estimator)
+
+
+@pytest.mark.parametrize(
+    "perturbation",
+    [make() for make in perturbations.PERTURBATIONS.values()],
+    ids=perturbations.PERTURBATIONS,
+)
+def test_every_perturbation_serves_cte(perturbation):
+    cte = CTE("nhd", perturbation, draws=2)
+    bank = bank_of(cte, range(5))
+    scores = cte.score(bank)
+    assert scores["good"] > scores["fair"] > scores["bad"]
+    by_draw = cte.score_by_draw(bank)
+    assert len(by_draw) == (2 if perturbations.is_random(perturbation) else 0)
+    for drawn in by_draw:
+        assert drawn["good"] > drawn["fair"] > drawn["bad"]
+        assert drawn != scores
+    again = bank_of(cte, [3, 1, 4, 0, 2])
+    assert cte.score_by_draw(again) == by_draw
+    made = eval(repr(cte), {**vars(perturbations), **ESTIMATOR_CLASSES})
+    assert made == cte
+    assert hash(made) == hash(cte)
 
 
 @ALL
