@@ -1,5 +1,6 @@
 """Rankings as text for a terminal: the table, and what one must know to read it."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,10 @@ Compared = tuple[Ranking, Agreement]
 
 
 def ranking_text(ranking: Ranking, compared: Sequence[Compared] = ()) -> str:
-    """A ranking as a table, with what is undecided, assumed, skipped and failed below it.
+    """A ranking as a table, and below it all that one must know to read it.
+
+    That is how well its scores separate, warnings, and what is undecided, assumed, skipped and
+    failed. Of an evaluation, separation, warnings and failures are told of every ranking.
 
     Parameters
     ----------
@@ -25,9 +29,12 @@ def ranking_text(ranking: Ranking, compared: Sequence[Compared] = ()) -> str:
     -------
     str
     """
-    blocks = [_side_by_side(ranking, compared) if compared else str(ranking)]
-    if ranking.warnings:
-        blocks.append("\n".join(f"warning: {warning}" for warning in ranking.warnings))
+    blocks = [_side_by_side(ranking, compared) if compared else _table(ranking)]
+    rankings = [ranking, *(other for other, _ in compared)]
+    if separations := _separations(rankings):
+        blocks.append(separations)
+    if warnings := _warnings(rankings):
+        blocks.append("\n".join(f"warning: {warning}" for warning in warnings))
     apart = [
         f"  {score.model}: {', '.join(ranking.undecided_with(score.model))}"
         for score in ranking
@@ -50,13 +57,49 @@ def ranking_text(ranking: Ranking, compared: Sequence[Compared] = ()) -> str:
     skipped += [f"{line} (by {', '.join(models)})" for line, models in by_model.items()]
     if skipped:
         blocks.append("skipped\n" + "\n".join(skipped))
-    if ranking.failed:
-        lines = [f"  {model}: {reason}" for model, reason in ranking.failed]
-        blocks.append("failed, not ranked\n" + "\n".join(lines))
+    if failed := _failed(rankings):
+        blocks.append("failed, not ranked\n" + "\n".join(failed))
     providers = sorted({record["provider"] for record in _records(ranking)})
     if providers:
         blocks.append(f"run by {', '.join(providers)}, seed {ranking.seed}")
     return "\n\n".join(blocks)
+
+
+def _table(ranking: Ranking) -> str:
+    """The ranking, or in its place why there is none."""
+    if ranking.scores or not ranking.failed:
+        return str(ranking)
+    count = len(ranking.failed)
+    return f"no model could be ranked: {'the only one' if count == 1 else f'all {count}'} failed"
+
+
+def _separations(rankings: Sequence[Ranking]) -> str:
+    """How well the scores of each separate; no line where there is nothing to separate."""
+    found = [(r.title, r.separation) for r in rankings if r.separation and r.separation.pairs]
+    if len(rankings) == 1:
+        return "".join(f"separation: {text}" for _, text in found)
+    return "\n".join(
+        ["separation", *(f"  {title}: {text}" for title, text in found)] if found else []
+    )
+
+
+def _warnings(rankings: Sequence[Ranking]) -> list[str]:
+    """All of the first; of the others only doubts about their perturbation."""
+    first, *others = rankings
+    return [*first.warnings, *(f"{other.title}: {other.doubt}" for other in others if other.doubt)]
+
+
+def _failed(rankings: Sequence[Ranking]) -> list[str]:
+    """A line a model and reason; what failed in some of several rankings only names those."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for ranking in rankings:
+        for pair in ranking.failed:
+            where.setdefault(pair, []).append(ranking.title)
+    return [
+        f"  {model}: {reason}"
+        + (f" (by {', '.join(titles)})" if len(titles) < len(rankings) else "")
+        for (model, reason), titles in where.items()
+    ]
 
 
 def _side_by_side(performance: Ranking, compared: Sequence[Compared]) -> str:
@@ -67,7 +110,7 @@ def _side_by_side(performance: Ranking, compared: Sequence[Compared]) -> str:
             score.model,
             number(score.value),
             str(score.images),
-            *(number(ranking.values[score.model]) for ranking, _ in compared),
+            *(number(ranking.values.get(score.model, math.nan)) for ranking, _ in compared),
         ]
         for score in performance
     ]
@@ -108,7 +151,7 @@ def agreement_text(compared: Sequence[Compared]) -> str:
             number(found.pairs_right),
             str(found.pairs_counted),
             number(found.regret, 4),
-            found.chosen,
+            found.chosen or "-",
         ]
         for ranking, found in compared
     ]

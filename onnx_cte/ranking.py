@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, overload
 
+from onnx_cte.separation import Separation, doubt_about
 from onnx_cte.tables import number, span, text_table
 
 ODDS = 10.0
@@ -78,6 +79,9 @@ class Ranking(Sequence[Score]):
     seed : int
     provenance : mapping of str to JSON values
         Versions, provider, hashes of the models, times.
+    separation : Separation or None
+        How far the scores are apart, for what is uncertain about them; None if no model could be
+        ranked, or if nobody measured it.
     """
 
     scores: tuple[Score, ...]
@@ -89,6 +93,7 @@ class Ranking(Sequence[Score]):
     skipped: tuple[tuple[str, str], ...] = ()
     seed: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    separation: Separation | None = None
 
     @overload
     def __getitem__(self, index: int) -> Score: ...
@@ -113,10 +118,26 @@ class Ranking(Sequence[Score]):
     def warnings(self) -> tuple[str, ...]:
         """What one should look at before trusting the order.
 
+        A perturbation can say little, for no model answers to it or all answer alike: see
+        `onnx_cte.separation.doubt_about`.
+
         A prediction can be stable and wrong: a model that takes the background for foreground, say.
         Named are models whose share of foreground is far from what the models have in the middle,
         by more than a factor of `ODDS` in the odds; with fewer than three models there is none.
         """
+        doubted = (self.doubt,) if self.doubt else ()
+        return (*doubted, *self._contradicted())
+
+    @property
+    def doubt(self) -> str:
+        """Why the perturbation says little about these models; empty if it does not."""
+        if self.separation is None:
+            return ""
+        return doubt_about(
+            self.separation, self.values.values(), greater_is_better=self.greater_is_better
+        )
+
+    def _contradicted(self) -> tuple[str, ...]:
         shares = {s.model: s.foreground for s in self.scores if not math.isnan(s.foreground)}
         if len(shares) < 3:
             return ()

@@ -12,6 +12,7 @@ from typing import Any
 from onnx_cte.agreement import Agreement
 from onnx_cte.errors import OutputError
 from onnx_cte.ranking import Ranking, Score
+from onnx_cte.separation import Separation
 
 FORMAT = 1
 """Version of the JSON layout; raised when a reader of the old one would misread the new one."""
@@ -141,6 +142,7 @@ def ranking_to_json(ranking: Ranking) -> dict[str, Any]:
             for rank, score in enumerate(ranking, 1)
         ],
         "undecided": [list(pair) for pair in ranking.undecided],
+        "separation": _separation_to_json(ranking.separation),
         "warnings": list(ranking.warnings),
         "failed": [list(pair) for pair in ranking.failed],
         "skipped": [list(pair) for pair in ranking.skipped],
@@ -171,6 +173,8 @@ def ranking_from_json(document: Mapping[str, Any]) -> Ranking:
             skipped=_pairs(document["skipped"]),
             seed=document["seed"],
             provenance=document["provenance"],
+            # Files of earlier versions have none.
+            separation=_separation(document.get("separation")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise OutputError(f"a ranking with something missing or misshapen: {error!r}") from error
@@ -221,6 +225,33 @@ def _score(row: Mapping[str, Any]) -> Score:
         skipped=_pairs(row["skipped"]),
         notes=tuple(row["notes"]),
         by_image={image: _nan(value) for image, value in row["by_image"].items()},
+    )
+
+
+def _separation_to_json(found: Separation | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "spread": _null(found.spread),
+        "width": _null(found.width),
+        "ratio": _null(found.ratio),
+        "pairs": found.pairs,
+        "decided": found.decided,
+        "stability": _null(found.stability),
+        "draws": found.draws,
+    }
+
+
+def _separation(document: Mapping[str, Any] | None) -> Separation | None:
+    if document is None:
+        return None
+    return Separation(
+        spread=_nan(document["spread"]),
+        width=_nan(document["width"]),
+        pairs=document["pairs"],
+        decided=document["decided"],
+        stability=_nan(document["stability"]),
+        draws=document["draws"],
     )
 
 

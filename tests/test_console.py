@@ -1,8 +1,10 @@
 import math
+from dataclasses import replace
 
 from onnx_cte.agreement import agreement
 from onnx_cte.console import agreement_text, ranking_text
 from onnx_cte.ranking import Ranking, Score
+from onnx_cte.separation import Separation
 from onnx_cte.tables import number, span, text_table
 
 
@@ -81,3 +83,92 @@ def test_undefined_is_a_dash_and_nothing_is_minus_zero():
 
 def test_a_table_without_rows():
     assert text_table(["a", "bb"], []) == "a  bb\n-  --"
+
+
+APART = Separation(0.087, 0.008, 3, 3, 1.0, 2)
+ALIKE = Separation(0.001, 0.008, 3, 1, 0.33, 2)
+
+
+def test_separation_stands_below_the_table_and_a_doubt_below_it():
+    shown = replace(shares(0.1, 0.12, 0.11), separation=APART)
+    table, told = ranking_text(shown).split("\n\n")
+    assert table == str(shown)
+    assert told == (
+        "separation: scores spread 0.087 over models against a half-width of 0.008 (ratio 10.9); "
+        "3 of 3 pairs told apart; rank stability over 2 draws: tau 1.00"
+    )
+    doubted = replace(shares(0.1, 0.12, 0.9), separation=ALIKE)
+    first, second = doubted.warnings
+    assert first.startswith("the perturbation says little about these models: only 1 of 3 pairs")
+    assert second.startswith("m2 calls 90.0%")
+    assert f"tau 0.33\n\nwarning: {first}\nwarning: {second}" in ranking_text(doubted)
+
+
+def test_a_single_model_has_nothing_to_separate_from():
+    plain = Ranking(
+        (Score("a", 0.9, (0.8, 0.95), (1, 1), 7, 0, 1.0),),
+        "CTE()",
+        separation=Separation(math.nan, 0.075, 0, 0, math.nan, 2),
+    )
+    assert ranking_text(plain) == str(plain)
+
+
+def test_no_doubt_of_what_is_not_perturbed_or_better_if_lower():
+    assert replace(shares(0.1, 0.12, 0.11), separation=replace(ALIKE, draws=0)).warnings == ()
+    still = replace(
+        shares(0.1, 0.12, 0.11),
+        scores=tuple(replace(s, value=0.99) for s in shares(0.1, 0.12, 0.11)),
+        separation=replace(APART, spread=0.001),
+    )
+    assert len(still.warnings) == 1
+    assert replace(still, greater_is_better=False).warnings == ()
+
+
+def test_an_evaluation_tells_the_separation_and_doubts_of_every_ranking():
+    truth = replace(ranking(title="f1"), separation=replace(APART, draws=0, stability=math.nan))
+    named = zip(shares(0.1, 0.12, 0.9), "abc", strict=True)
+    scores = tuple(replace(score, model=model) for score, model in named)
+    doubted = Ranking(scores, "CTE()", "cte", separation=ALIKE)
+    assert len(doubted.warnings) == 2
+    text = ranking_text(truth, [(doubted, agreement(doubted, truth))])
+    _, separations, warnings, *_ = text.split("\n\n")
+    assert [line.partition(":")[0] for line in separations.splitlines()] == [
+        "separation",
+        "  f1",
+        "  cte",
+    ]
+    assert separations.endswith("tau 0.33")
+    # What a share of foreground gives away is told of the truth, with the same predictions.
+    assert warnings.startswith("warning: cte: the perturbation says little")
+    assert len(warnings.splitlines()) == 1
+
+
+def nothing(*failed):
+    return Ranking((), "CTE()", "cte", failed=failed, seed=5)
+
+
+def test_a_ranking_of_no_model_says_so():
+    both = nothing(("a", "no bottleneck"), ("b", "no bottleneck"))
+    assert ranking_text(both) == (
+        "no model could be ranked: all 2 failed\n\n"
+        "failed, not ranked\n  a: no bottleneck\n  b: no bottleneck"
+    )
+    assert "the only one failed" in ranking_text(nothing(("a", "no bottleneck")))
+
+
+def test_an_evaluation_of_what_no_model_offers_shows_dashes():
+    truth = ranking(title="f1", failed=(("d", "is broken"),))
+    empty = nothing(*((model, "no bottleneck") for model in "abc"), ("d", "is broken"))
+    compared = [(empty, agreement(empty, truth)), (ranking(), agreement(ranking(), truth))]
+    text = ranking_text(truth, compared)
+    assert [line.split()[-2:] for line in text.splitlines()[2:5]] == [
+        ["-", "0.900"],
+        ["-", "0.850"],
+        ["-", "-"],
+    ]
+    assert text.endswith(
+        "failed, not ranked\n  d: is broken (by f1, cte)\n  a: no bottleneck (by cte)\n"
+        "  b: no bottleneck (by cte)\n  c: no bottleneck (by cte)"
+    )
+    row = agreement_text(compared).splitlines()[2].split()
+    assert row == ["cte", "0", *["-"] * 7, "0", "-", "-"]

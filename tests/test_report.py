@@ -2,6 +2,7 @@ import csv
 import json
 import math
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ from onnx_cte.report import (
     write_evaluation,
     write_report,
 )
+from onnx_cte.separation import Separation
 
 NAN = math.nan
 
@@ -100,6 +102,58 @@ def test_values_by_image(tmp_path):
         {"image": "c.png", "äther": "", "b": "", "c": ""},
     ]
     assert read_ranking(tmp_path)[0].by_image["b.png"] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (
+            Separation(0.5, 0.25, 3, 2, 0.5, 2),
+            {"spread": 0.5, "width": 0.25, "ratio": 2.0, "pairs": 3, "decided": 2,
+             "stability": 0.5, "draws": 2},
+        ),
+        (
+            Separation(0.5, 0.0, 3, 2, NAN, 0),
+            {"spread": 0.5, "width": 0.0, "ratio": None, "pairs": 3, "decided": 2,
+             "stability": None, "draws": 0},
+        ),
+        (
+            Separation(NAN, NAN, 0, 0, NAN, 1),
+            {"spread": None, "width": None, "ratio": None, "pairs": 0, "decided": 0,
+             "stability": None, "draws": 1},
+        ),
+        (None, None),
+    ],
+)  # fmt: skip
+def test_separation_and_back(tmp_path, found, expected):
+    write_report(replace(ranking(), separation=found), tmp_path)
+    document = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))
+    assert document["separation"] == expected
+    # By repr, for NaN is not itself.
+    assert repr(read_ranking(tmp_path).separation) == repr(found)
+
+
+def test_files_of_before_there_was_a_separation_are_read(tmp_path):
+    write_report(ranking(), tmp_path)
+    document = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))
+    del document["separation"]
+    assert ranking_from_json(document).separation is None
+    document["separation"] = {"spread": 1}
+    with pytest.raises(OutputError, match="something missing or misshapen"):
+        ranking_from_json(document)
+
+
+def test_a_ranking_of_no_model(tmp_path):
+    nothing = replace(ranking(), scores=(), undecided=())
+    write_report(nothing, tmp_path)
+    assert same(read_ranking(tmp_path), nothing)
+    assert (tmp_path / "images.csv").read_text() == "image\n"
+    truth = ranking((0.7, 0.6, 0.5))
+    named = replace(nothing, failed=(("b", "no bottleneck"),))
+    write_evaluation(truth, [(named, agreement(named, truth))], tmp_path)
+    document = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    assert document["rankings"][0]["ranking"] == []
+    assert document["agreement"][0]["regret"] is None
 
 
 def test_nothing_but_the_files_is_left(tmp_path):
