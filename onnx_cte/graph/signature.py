@@ -68,7 +68,7 @@ def read_signature(path: Path) -> Signature:
     GraphError
         If the file cannot be read, is no ONNX model, is truncated, or misses external data.
     """
-    model = _load(path)
+    model = load_graph(path)
     graph = model.graph
     defaults = {tensor.name for tensor in graph.initializer}
     defaults |= {tensor.values.name for tensor in graph.sparse_initializer}
@@ -88,8 +88,13 @@ def read_signature(path: Path) -> Signature:
     )
 
 
-def _load(path: Path) -> Any:
-    """Parse the file, or say in what way it is no ONNX model."""
+def load_graph(path: Path) -> Any:
+    """Parse an ONNX file without its external data, or say in what way it is none.
+
+    Raises
+    ------
+    GraphError
+    """
     try:
         size = path.stat().st_size
         model = onnx.load(str(path), load_external_data=False)
