@@ -14,6 +14,7 @@
         GraphError                  its ONNX file is broken or is no segmentation network
         SelfTestFailed              it does not reproduce its own test tensors
         InferenceError              ONNX Runtime failed while running it
+        NotOffered                  it cannot show what one estimator needs: failed for that alone
 
 ``ImageError`` and ``ModelError`` never end a run (unless ``strict=True``): the runner lists them
 with their text, so the text names the thing, what was found, what was expected and the way out.
@@ -69,6 +70,10 @@ class SelfTestFailed(ModelError):
 
 class InferenceError(ModelError):
     """ONNX Runtime failed while running a model."""
+
+
+class NotOffered(ModelError):
+    """A model cannot show what an estimator needs; others may still rank it."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> OptionError:

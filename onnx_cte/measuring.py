@@ -1,24 +1,43 @@
 """Measure models on images: what can be used gives evidence, what cannot becomes a reason.
 
 One model is open and one image in memory at a time; evidence is stored as soon as an image is
-measured, and what is stored already is not measured again.
+measured, and what is stored already is not measured again. A model that cannot show what one
+estimator needs fails for that estimator only.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from typing import Any
 
 from tqdm import tqdm
 
 from onnx_cte.bank import Evidence
-from onnx_cte.errors import CTEError, DeviceError, ImageError, ModelError, OutputError
+from onnx_cte.errors import (
+    CTEError,
+    DeviceError,
+    ImageError,
+    ModelError,
+    NotOffered,
+    OutputError,
+)
 from onnx_cte.evidence import EvidenceStore, evidence_key
 from onnx_cte.provenance import package_version
 from onnx_cte.types import Device, Estimator, ImageRef, Model, Needs, Observation, Segmenter
 
 # These concern the whole run: no row for one model or image could stand for them.
 _FATAL = (DeviceError, OutputError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The model that is open, and for which estimators it serves."""
+
+    segmenter: Segmenter
+    serves: tuple[int, ...]
+    needs: Needs
+    adapted: set[str] = field(default_factory=set)  # what it did to images
 
 
 class Measurements:
@@ -37,14 +56,15 @@ class Measurements:
     Attributes
     ----------
     evidence : list of mappings
-        For each estimator, the evidence of each model that could be used, image by image.
+        For each estimator, the evidence of each model that could be used for it, image by image.
     unusable : mapping of int to str
         Images that no model can use, by index, with the reason; they are not read again.
     skipped : mapping of str to list of (image, reason)
         By model.
     notes : mapping of str to tuple of str
-        By model; its keys are the models that could be used.
-    failed : list of (model, reason)
+        By model; its keys are the models that could be used for any estimator.
+    failed : list of lists of (model, reason)
+        For each estimator.
     records : mapping of str to JSON values
         What each model recorded of itself.
     """
@@ -59,17 +79,14 @@ class Measurements:
     ) -> None:
         self.refs, self.estimators = refs, estimators
         self.seed, self.store, self.strict = seed, store, strict
-        self.needs = Needs()
-        for estimator in estimators:
-            self.needs |= estimator.needs
+        self._united(range(len(estimators)))  # or tell at once that they do not go together
         self.version = package_version()
         self.evidence: list[dict[str, list[Evidence | None]]] = [{} for _ in estimators]
         self.unusable: dict[int, str] = {}  # images that no model can use: not read again
         self.skipped: dict[str, list[tuple[str, str]]] = {}
         self.notes: dict[str, tuple[str, ...]] = {}
-        self.failed: list[tuple[str, str]] = []
+        self.failed: list[list[tuple[str, str]]] = [[] for _ in estimators]
         self.records: dict[str, Any] = {}
-        self._adapted: set[str] = set()  # what the open model did to images
 
     def measure(self, model: Model, device: Device, jobs: int | None, bar: "tqdm[Any]") -> None:
         """Measure one model on all images."""
@@ -81,19 +98,23 @@ class Measurements:
             if self.strict:
                 raise _ours(error) from error
             reason = _reason(error).removeprefix(f"{model.name}: ")
-            self.failed.append((model.name, reason))
+            self._fail(model.name, range(len(self.estimators)), reason)
             bar.update(len(self.refs))
             return
         with closing(segmenter):
+            serves = self._served(segmenter)
+            opened = _Opened(segmenter, serves, self._united(serves))
+            if not serves:
+                self.records[segmenter.name] = dict(segmenter.record)
+                bar.update(len(self.refs))
+                return
             found: list[Sequence[Evidence] | None] = []
-            # Of every image, measured now or before: a resumed run notes the same.
-            self._adapted = set()
             skipped: list[tuple[str, str]] = []
             for index, ref in enumerate(self.refs):
                 seen = None
                 if index not in self.unusable:
                     try:
-                        seen = self._evidence(segmenter, index)
+                        seen = self._evidence(opened, index)
                     except _FATAL:
                         raise
                     except Exception as error:
@@ -102,10 +123,44 @@ class Measurements:
                         skipped.append((ref.name, _reason(error)))
                 found.append(seen)
                 bar.update()
-            self._keep(segmenter, found, skipped)
+            self._keep(opened, found, skipped)
 
-    def _evidence(self, segmenter: Segmenter, index: int) -> Sequence[Evidence] | None:
-        """Evidence of every estimator on one image, from the store or measured."""
+    def _united(self, chosen: Iterable[int]) -> Needs:
+        """The needs of these estimators together."""
+        needs = Needs()
+        for number in chosen:
+            needs |= self.estimators[number].needs
+        return needs
+
+    def _served(self, segmenter: Segmenter) -> tuple[int, ...]:
+        """The estimators whose needs a model can meet; it fails for the others."""
+        # The method is younger than the protocol: models from outside may lack it.
+        refuses = getattr(segmenter, "refuses", lambda needs: "")
+        serves = []
+        for number, estimator in enumerate(self.estimators):
+            try:
+                reason = refuses(estimator.needs)
+            except _FATAL:
+                raise
+            except Exception as error:
+                if self.strict:
+                    raise _ours(error) from error
+                reason = _reason(error)
+            if not reason:
+                serves.append(number)
+                continue
+            if self.strict:
+                raise NotOffered(f"{segmenter.name}: {reason}")
+            self._fail(segmenter.name, [number], reason)
+        return tuple(serves)
+
+    def _fail(self, model: str, estimators: Iterable[int], reason: str) -> None:
+        for number in estimators:
+            self.failed[number].append((model, reason))
+
+    def _evidence(self, opened: _Opened, index: int) -> Sequence[Evidence] | None:
+        """Evidence of every estimator that is served on one image, from the store or measured."""
+        segmenter, estimators = opened.segmenter, [self.estimators[n] for n in opened.serves]
         try:
             image = self.refs[index].load()
         except ImageError as error:
@@ -116,9 +171,10 @@ class Measurements:
             self.unusable[index] = _reason(error).removeprefix(name)
             return None
         if adapted := segmenter.adapts(image):
-            self._adapted.add(adapted)
+            # Of every image, measured now or before: a resumed run notes the same.
+            opened.adapted.add(adapted)
         # An object without a repr of its own shows its address, which says nothing next time.
-        nameless = any(" at 0x" in repr(estimator) for estimator in self.estimators)
+        nameless = any(" at 0x" in repr(estimator) for estimator in estimators)
         keyed = bool(segmenter.identity and image.fingerprint) and not nameless
         keys = [
             evidence_key(
@@ -129,13 +185,13 @@ class Measurements:
                 repr(estimator),
                 self.seed,
             )
-            for estimator in self.estimators
+            for estimator in estimators
         ]
         known = [self.store.get(key) if keyed else None for key in keys]
         missing = [i for i, evidence in enumerate(known) if evidence is None]
         if missing:
-            seen = segmenter.observe(image, self.needs, self.seed)
-            fresh = {i: _measured(self.estimators[i], seen) for i in missing}
+            seen = segmenter.observe(image, opened.needs, self.seed)
+            fresh = {i: _measured(estimators[i], seen) for i in missing}
             if keyed:
                 self.store.put({keys[i]: evidence for i, evidence in fresh.items()})
             known = [fresh.get(i, evidence) for i, evidence in enumerate(known)]
@@ -143,21 +199,22 @@ class Measurements:
 
     def _keep(
         self,
-        segmenter: Segmenter,
+        opened: _Opened,
         found: Sequence[Sequence[Evidence] | None],
         skipped: list[tuple[str, str]],
     ) -> None:
         """Take a model into the bank, or list it as failed if no image could be used with it."""
-        name = segmenter.name
+        segmenter, name = opened.segmenter, opened.segmenter.name
         self.records[name] = dict(segmenter.record)
         if skipped and not any(seen is not None for seen in found):
             reason, _ = Counter(reason for _, reason in skipped).most_common(1)[0]
-            self.failed.append((name, f"on {len(skipped)} of {len(self.refs)} images: {reason}"))
+            told = f"on {len(skipped)} of {len(self.refs)} images: {reason}"
+            self._fail(name, opened.serves, told)
             return
-        self.notes[name] = (*segmenter.notes, *sorted(self._adapted))
+        self.notes[name] = (*segmenter.notes, *sorted(opened.adapted))
         self.skipped[name] = skipped
-        for number, column in enumerate(self.evidence):
-            column[name] = [None if seen is None else seen[number] for seen in found]
+        for place, number in enumerate(opened.serves):
+            self.evidence[number][name] = [None if seen is None else seen[place] for seen in found]
 
 
 def _measured(estimator: Estimator, seen: Observation) -> Evidence:

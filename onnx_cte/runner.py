@@ -1,7 +1,8 @@
 """Bring models, images and estimators together: the only room that knows all three, by protocol.
 
 What several estimators need is observed once. A model or an image that cannot be used becomes a row
-with its reason.
+with its reason; a model that cannot show what one estimator needs becomes such a row for that
+estimator alone.
 """
 
 import math
@@ -9,7 +10,8 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from statistics import median
@@ -24,6 +26,7 @@ from onnx_cte.evidence import EvidenceStore
 from onnx_cte.measuring import Measurements
 from onnx_cte.provenance import provenance
 from onnx_cte.ranking import Ranking, Score
+from onnx_cte.separation import separation
 from onnx_cte.types import Device, Estimator, ImageRef, Model
 
 _OVERSUBSCRIBED = 4  # threads a core; more is a slip of the keyboard, and takes minutes to start
@@ -60,7 +63,8 @@ def rank(
         SQLite file in which measurements are kept: an interrupted run resumes from it. None keeps
         nothing.
     strict : bool
-        Raise the first error of a model or an image instead of listing it.
+        Raise the first error of a model or an image instead of listing it; `NotOffered` if a model
+        cannot show what the estimator needs.
     progress : bool
         Show a progress bar on stderr, if that is a terminal.
 
@@ -115,11 +119,14 @@ def rank_each(
     Returns
     -------
     tuple of Ranking
-        In the order of the estimators.
+        In the order of the estimators. Where no model could show what an estimator needs, its
+        ranking is empty, and all models are in `failed` with the reason.
 
     Raises
     ------
-    NothingToRank, OptionError, DeviceError
+    NothingToRank
+        If there is no model or no image, or no model is left for any of the estimators.
+    OptionError, DeviceError
         As in `rank`.
     """
     _check_options(models, images, estimators, seed, device, jobs)
@@ -215,30 +222,46 @@ def _rankings(
         name, reason = unusable[0]
         raise NothingToRank(f"none of {len(run.refs)} images can be used; {name}: {reason}")
     if not run.notes:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in run.failed)
-        raise NothingToRank(f"none of {len(run.failed)} models can be used; {reasons}")
+        # Each once, whichever estimators it concerns.
+        failed = sorted({pair for column in run.failed for pair in column})
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failed)
+        count = len({name for name, _ in failed})
+        raise NothingToRank(f"none of {count} models can be used; {reasons}")
     usable = [i for i in range(len(run.refs)) if i not in run.unusable]
     names = [run.refs[i].name for i in usable]
     groups = [run.refs[i].group or run.refs[i].name for i in usable]
     rankings = []
-    for estimator, column in zip(run.estimators, run.evidence, strict=True):
-        bank = Bank({model: [row[i] for i in usable] for model, row in column.items()})
-        judged = Judgement(bank, estimator, groups, run.seed)
-        scores = tuple(_score(run, judged, bank, model, names) for model in judged.order)
-        rankings.append(
-            Ranking(
-                scores=scores,
-                estimator=repr(estimator),
-                title=estimator.title,
-                greater_is_better=estimator.greater_is_better,
-                undecided=judged.undecided,
-                failed=tuple(run.failed),
-                skipped=tuple(sorted(unlisted + unusable)),
-                seed=run.seed,
-                provenance=made_with,
-            )
+    for estimator, column, failed in zip(run.estimators, run.evidence, run.failed, strict=True):
+        ranking = Ranking(
+            scores=(),
+            estimator=repr(estimator),
+            title=estimator.title,
+            greater_is_better=estimator.greater_is_better,
+            failed=tuple(failed),
+            skipped=tuple(sorted(unlisted + unusable)),
+            seed=run.seed,
+            provenance=made_with,
         )
+        if column:
+            bank = Bank({model: [row[i] for i in usable] for model, row in column.items()})
+            judged = Judgement(bank, estimator, groups, run.seed)
+            ranking = replace(
+                ranking,
+                scores=tuple(_score(run, judged, bank, model, names) for model in judged.order),
+                undecided=judged.undecided,
+                separation=separation(
+                    judged.values, judged.intervals, judged.undecided, _by_draw(estimator, bank)
+                ),
+            )
+        rankings.append(ranking)
     return tuple(rankings)
+
+
+def _by_draw(estimator: Estimator, bank: Bank) -> Sequence[Mapping[str, float]] | None:
+    """Scores that each draw of the perturbations alone would give; None if nothing is perturbed."""
+    # Optional, hence not in the protocol. The truth is no matter of draws.
+    score = getattr(estimator, "score_by_draw", None)
+    return None if score is None or estimator.needs.truth else tuple(score(bank))
 
 
 def _score(

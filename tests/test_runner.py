@@ -17,16 +17,17 @@ from onnx_cte.errors import (
     InferenceError,
     ModelError,
     NothingToRank,
+    NotOffered,
     OptionError,
     OutputError,
 )
 from onnx_cte.estimators import CTE, Accuracy, Confidence
 from onnx_cte.images import Images
-from onnx_cte.perturbations import Flip, Gamma, GaussianNoise
+from onnx_cte.perturbations import Dropout, Flip, Gamma, GaussianNoise
 from onnx_cte.report import ranking_to_json, read_ranking, write_report
 from onnx_cte.runner import rank, rank_each
 from onnx_cte.segmenters import BlackBox, open_models
-from onnx_cte.types import Image
+from onnx_cte.types import Image, Needs
 
 
 def discs(seed, shape=(48, 56)):
@@ -75,7 +76,7 @@ def test_the_steadiest_model_ranks_first_and_is_the_best(place):
     models, images = open_models(place / "models"), Images(place / "images", place / "labels")
     found, truth = rank_each(models, images, [CTE(), Accuracy()], jobs=1)
     assert [score.model for score in found] == ["steady", "sharp", "jumpy"]
-    assert found.estimator == "CTE(metric='nhd', perturbations=(GaussianNoise(sigma=0.1),))"
+    assert found.estimator == repr(CTE("nhd", (GaussianNoise(0.1),), draws=2))
     for score in found:
         assert score.interval[0] <= score.value <= score.interval[1]
         assert score.images == 6
@@ -143,9 +144,9 @@ def count_observed(monkeypatch):
 
     seen, real = [], onnx_model.observe
 
-    def counted(recipe, network, image, needs, seed):
+    def counted(recipe, network, image, *rest):
         seen.append((network.session.path.stem, image.name))
-        return real(recipe, network, image, needs, seed)
+        return real(recipe, network, image, *rest)
 
     monkeypatch.setattr(onnx_model, "observe", counted)
     return seen
@@ -275,7 +276,7 @@ class Faulty(BlackBox):
 
 def test_a_callable_that_fails_sometimes(place):
     faulty = Faulty("faulty", lambda call: call == 3)  # the perturbed run of the second image
-    found = rank([faulty], Images(place / "images"), CTE())
+    found = rank([faulty], Images(place / "images"), CTE(draws=1))
     assert found[0].images == 5
     assert found[0].skipped == (("1.png", "ZeroDivisionError: by accident"),)
 
@@ -329,13 +330,13 @@ def test_evidence_without_identity_is_not_kept(place):
     seen = []
     again = BlackBox("box", lambda tensor: seen.append(1) or tensor.clip(0, 1))
     rank([again], Images(place / "images"), CTE(), evidence=store)
-    assert len(seen) == 12
+    assert len(seen) == 18  # the reference and two draws of each of 6 images
     named = [
         BlackBox("box", lambda t: seen.append(1) or t.clip(0, 1), identity="1") for _ in range(2)
     ]
     for box in named:
         rank([box], Images(place / "images"), CTE(), evidence=store)
-    assert len(seen) == 24
+    assert len(seen) == 36
 
 
 @pytest.mark.parametrize(
@@ -362,7 +363,7 @@ def test_names_must_be_unique(place):
 
 
 def test_a_missing_device_ends_the_run(place, monkeypatch):
-    monkeypatch.setattr("onnx_cte.sessions._cuda_works", lambda: (False, "none here"))
+    monkeypatch.setattr("onnx_cte.sessions.devices._cuda_works", lambda: (False, "none here"))
     with pytest.raises(DeviceError, match="'cuda' was asked for, but only 'cpu' works here"):
         ranked(place, device="cuda")
 
@@ -527,3 +528,210 @@ def test_what_is_done_to_images_is_noted_on_resumed_runs_too(place):
         found = rank(open_models(place / "models"), images, CTE(), evidence=place / "e.sqlite")
         noted = {score.model for score in found if told in score.notes}
         assert noted == {"steady", "sharp", "jumpy"}
+
+
+def test_every_ranking_tells_how_well_it_separates(place):
+    images = Images(place / "images", place / "labels")
+    estimators = [CTE(), Confidence(), Accuracy(), CTE("nhd", Flip())]
+    found = rank_each(open_models(place / "models"), images, estimators, jobs=1)
+    for ranking in found:
+        values = list(ranking.values.values())
+        halves = sorted((s.interval[1] - s.interval[0]) / 2 for s in ranking)
+        assert ranking.separation.spread == pytest.approx(np.std(values, ddof=1))
+        assert ranking.separation.width == pytest.approx(halves[1])
+        assert ranking.separation.pairs == 3
+        assert ranking.separation.decided == 3 - len(ranking.undecided)
+    assert [ranking.separation.draws for ranking in found] == [2, 0, 0, 1]
+    assert found[0].separation.stability == 1
+    assert all(math.isnan(ranking.separation.stability) for ranking in found[1:])
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """Scores all models alike, and each draw as it is told to."""
+
+    draws: tuple[str, ...]  # models, the best first
+    truth: bool = False
+    name, title, greater_is_better = "drawn", "drawn", True
+
+    @property
+    def needs(self):
+        return Needs(truth=self.truth)
+
+    def measure(self, seen):
+        return {"value": 0.99, "foreground": 0.1}
+
+    def score(self, bank):
+        return dict.fromkeys(bank, 0.99)
+
+    def score_by_draw(self, bank):
+        assert set(bank) == {"jumpy", "sharp", "steady"}
+        assert bank.images == 6
+        return tuple({m: -draw.split().index(m) for m in bank} for draw in self.draws)
+
+
+def test_draws_of_an_estimator_from_outside(place):
+    models, images = open_models(place / "models"), Images(place / "images", place / "labels")
+    draws = ("jumpy sharp steady", "jumpy steady sharp", "steady sharp jumpy")
+    estimators = [Drawn(draws), Drawn(draws[:1]), Drawn(()), Drawn(draws, truth=True)]
+    many, one, none, truth = rank_each(models, images, estimators, jobs=1)
+    assert many.separation.draws == 3
+    assert many.separation.stability == pytest.approx((1 / 3 - 1 - 1 / 3) / 3)
+    assert (one.separation.draws, none.separation.draws) == (1, 1)
+    assert "0 of 3 pairs of models can be told apart" in many.warnings[0]
+    assert "its 3 draws rank the models differently (Kendall's tau -0.33)" in many.warnings[0]
+    assert "draws" not in none.warnings[0]
+    # The truth is not perturbed, whatever it can tell of draws.
+    assert truth.separation.draws == 0
+    assert truth.warnings == ()
+
+
+def test_a_perturbation_that_says_nothing_is_noticed(place):
+    faint = CTE("nhd", GaussianNoise(1e-6))
+    found = ranked(place, faint)
+    assert "the perturbation says little about these models" in found.warnings[0]
+    assert ranked(place).warnings == ()
+
+
+class Picky(BlackBox):
+    """Cannot be disturbed by gamma; remembers what it was disturbed by."""
+
+    def __init__(self, name="picky", reason="no gamma here", **options):
+        super().__init__(name, lambda tensor: tensor.clip(0, 1), **options)
+        self.reason, self.seen = reason, []
+
+    def refuses(self, needs):
+        return self.reason if any(p.name.startswith("gamma") for p in needs.perturbations) else ""
+
+    def observe(self, image, needs, seed):
+        self.seen.append({p.name.partition("=")[0] for p in needs.perturbations})
+        return super().observe(image, needs, seed)
+
+
+def easy(name="easy"):
+    return BlackBox(name, lambda tensor: tensor.clip(0, 1) ** 2)
+
+
+GAMMA, NOISE, INSIDE = CTE("nhd", Gamma(), draws=1), CTE("nhd", draws=1), CTE("nhd", Dropout(0.1))
+
+
+def test_a_model_fails_only_for_the_estimator_it_cannot_serve(place):
+    images, picky = Images(place / "images"), Picky()
+    gamma, noise, confidence = rank_each([picky, easy()], images, [GAMMA, NOISE, Confidence()])
+    assert gamma.failed == (("picky", "no gamma here"),)
+    assert [score.model for score in gamma] == ["easy"]
+    assert noise.failed == confidence.failed == ()
+    assert set(noise.values) == set(confidence.values) == {"picky", "easy"}
+    # What it cannot be disturbed by is not even tried.
+    assert picky.seen == [{"noise"}] * 6
+    assert but_for_times(noise) == but_for_times(rank([easy(), Picky()], images, NOISE))
+    assert but_for_times(gamma) == but_for_times(rank([easy(), Picky()], images, GAMMA))
+
+
+def test_a_model_from_outside_that_knows_nothing_of_refusing(place):
+    class Outside:
+        name, identity, notes, record = "outside", "", (), {}
+        adapts, observe, close = easy().adapts, easy().observe, easy().close
+
+        def open(self, device, threads):
+            return self
+
+    (found,) = rank([Outside()], Images(place / "images"), GAMMA)
+    assert found.images == 6
+
+
+def test_a_ranking_in_which_all_failed_does_not_kill_the_others(place):
+    boxes, images = [easy("a"), easy("b")], Images(place / "images", place / "labels")
+    inside, noise, truth = rank_each(boxes, images, [INSIDE, NOISE, Accuracy()])
+    assert inside.scores == ()
+    assert [model for model, _ in inside.failed] == ["a", "b"]
+    assert "not at bottleneck; use an input perturbation" in inside.failed[0][1]
+    assert inside.title == INSIDE.title
+    assert inside.separation is None
+    assert inside.warnings == ()
+    assert len(noise) == len(truth) == 2
+    write_report(inside, place / "out")
+    assert read_ranking(place / "out").failed == inside.failed
+
+
+def test_alone_it_has_nothing_to_rank(place):
+    images = Images(place / "images")
+    with pytest.raises(NothingToRank, match=r"none of 2 models can be used; a: a black .*; b: a"):
+        rank([easy("b"), easy("a")], images, INSIDE)
+    # Nor if no estimator is served by any; each reason is told once.
+    both = [INSIDE, CTE("ei", Dropout(0.1))]
+    with pytest.raises(NothingToRank) as told:
+        rank_each([easy("b"), easy("a")], images, both)
+    assert str(told.value).count("a black box can be disturbed") == 2
+
+
+def test_refused_before_any_image_is_read(place):
+    class Unread:
+        name = group = "unread"
+
+        def load(self):
+            pytest.fail("read for nothing")
+
+    with pytest.raises(NothingToRank, match="none of 1 models can be used; picky: no gamma here"):
+        rank([Picky()], [Unread()], GAMMA)
+
+
+def test_images_that_cannot_be_used_are_found_though_the_first_model_refuses(place):
+    Picture.fromarray(np.full((48, 56), 7, np.uint8)).save(place / "images" / "flat.png")
+    found = rank([Picky("a"), easy("b")], Images(place / "images"), GAMMA)
+    assert [name for name, _ in found.skipped] == ["flat.png"]
+    assert (found[0].images, found[0].coverage) == (6, 1.0)
+    for path in (place / "images").glob("[0-9].png"):
+        path.unlink()
+    with pytest.raises(NothingToRank, match=r"none of 1 images can be used; flat\.png: .*pixel"):
+        rank([Picky("a"), easy("b")], Images(place / "images"), GAMMA)
+
+
+def test_a_model_that_cannot_be_opened_fails_for_all(place):
+    (place / "models" / "notes.onnx").write_text("no network")
+    models = open_models(place / "models")
+    for ranking in rank_each(models, Images(place / "images"), [GAMMA, NOISE], jobs=1):
+        assert [model for model, _ in ranking.failed] == ["notes"]
+        assert len(ranking) == 3
+
+
+def test_a_model_that_fails_on_all_images_is_listed_once_where_it_served(place):
+    class Broken(Picky):
+        def observe(self, image, needs, seed):
+            raise ModelError("out of order")
+
+    gamma, noise = rank_each([Broken(), easy()], Images(place / "images"), [GAMMA, NOISE])
+    assert gamma.failed == (("picky", "no gamma here"),)
+    assert noise.failed == (("picky", "on 6 of 6 images: out of order"),)
+
+
+def test_an_error_while_asked_is_a_reason_too(place):
+    class Puzzled(Picky):
+        def refuses(self, needs):
+            raise ZeroDivisionError("by accident")
+
+    (found,) = rank_each([Puzzled(), easy()], Images(place / "images"), [GAMMA])
+    assert found.failed == (("picky", "ZeroDivisionError: by accident"),)
+    with pytest.raises(ModelError, match="ZeroDivisionError: by accident"):
+        rank([Puzzled()], Images(place / "images"), GAMMA, strict=True)
+
+
+def test_strict_raises_what_is_not_offered_and_closes_the_model(place):
+    closed = []
+
+    class Watched(Picky):
+        def close(self):
+            closed.append(self.name)
+
+    with pytest.raises(NotOffered, match="picky: no gamma here"):
+        rank_each([easy(), Watched()], Images(place / "images"), [NOISE, GAMMA], strict=True)
+    assert closed == ["picky"]
+
+
+def test_what_was_measured_beside_a_refusal_is_taken_from_the_store(place):
+    images, store = Images(place / "images"), place / "evidence.sqlite"
+    first, again = Picky(identity="1"), Picky(identity="1")
+    one = rank_each([first], images, [GAMMA, NOISE], evidence=store)
+    other = rank_each([again], images, [NOISE, GAMMA], evidence=store)
+    assert (len(first.seen), len(again.seen)) == (6, 0)
+    assert [but_for_times(r) for r in one] == [but_for_times(r) for r in other[::-1]]

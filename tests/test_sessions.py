@@ -4,18 +4,17 @@ import onnxruntime
 import pytest
 from networks import blur
 
-from onnx_cte import sessions
 from onnx_cte.errors import DeviceError, GraphError, InferenceError, OptionError
-from onnx_cte.sessions import Session, choose_device, cores
+from onnx_cte.sessions import Session, choose_device, cores, devices, seen_values
 
 NO_CUDA = (
     "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
-    or not (sessions._cuda_works()[0])
+    or not (devices._cuda_works()[0])
 )
 
 
 def test_the_probe_is_an_identity_network():
-    model = onnx.load_from_string(sessions._PROBE)
+    model = onnx.load_from_string(devices._PROBE)
     onnx.checker.check_model(model)
     assert [node.op_type for node in model.graph.node] == ["Identity"]
 
@@ -76,3 +75,41 @@ def test_what_it_cannot_run(tmp_path):
     session = Session(blur(tmp_path / "net.onnx", channels=3), "cpu", 1)
     with pytest.raises(InferenceError, match=r"failed on image \(1, 1, 9, 9\): "):
         session.run({"image": np.zeros((1, 1, 9, 9))}, ["map"])
+
+
+def test_binding_changes_nothing(tmp_path):
+    path = blur(tmp_path / "net.onnx")
+    free, bound = Session(path, "cpu", 1), Session(path, "cpu", 1, bind=True)
+    rng = np.random.default_rng(0)
+    for shape in [(1, 1, 9, 9), (1, 1, 9, 9), (2, 1, 12, 8), (1, 1, 9, 9)]:
+        image = rng.random(shape, np.float32)
+        (found,) = bound.run({"image": image}, ["map"])
+        np.testing.assert_array_equal(found, free.run({"image": image}, ["map"])[0])
+    # What was returned is not overwritten by the next run.
+    (first,) = bound.run({"image": np.zeros((1, 1, 9, 9))}, ["map"])
+    kept = first.copy()
+    bound.run({"image": np.ones((1, 1, 9, 9))}, ["map"])
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_a_rewritten_graph_finds_the_files_external_data(tmp_path):
+    path = blur(tmp_path / "net.onnx")
+    onnx.save(onnx.load(path), path, save_as_external_data=True, size_threshold=0)
+    skeleton = onnx.load(path, load_external_data=False)
+    skeleton.graph.output[0].name = "s"
+    session = Session(path, "cpu", 1, model=skeleton.SerializeToString())
+    assert [port.name for port in session.outputs] == ["s"]
+    (found,) = session.run({"image": np.full((1, 1, 9, 9), 0.4)}, ["s"])
+    assert found[0, 0, 4, 4] == pytest.approx(20 * 0.4, rel=1e-5)
+
+
+def test_values_are_seen(tmp_path):
+    path = blur(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    model.graph.output.append(onnx.ValueInfoProto(name="f"))
+    seen = seen_values(path, model.SerializeToString(), {"image": np.zeros((1, 1, 9, 7))})
+    assert seen == {"map": ((1, 1, 9, 7), "float32"), "f": ((1, 1, 9, 7), "float32")}
+    with pytest.raises(InferenceError, match=r"net\.onnx: ONNX Runtime failed on image \(1, 2, 9"):
+        seen_values(path, model.SerializeToString(), {"image": np.zeros((1, 2, 9, 7))})
+    with pytest.raises(GraphError, match=r"net\.onnx: ONNX Runtime cannot load it"):
+        seen_values(path, b"nonsense", {})

@@ -100,6 +100,15 @@ class BlackBox:
     def adapts(self, image: Image) -> str:
         return adaptation(self._recipe, image)
 
+    def refuses(self, needs: Needs) -> str:
+        if not needs.features:
+            return ""
+        taps = dict.fromkeys(tap for p in needs.features for tap in p.taps)
+        return (
+            f"a black box can be disturbed at its input only, not at {', '.join(taps)}; use an "
+            "input perturbation such as --perturb noise=0.1"
+        )
+
     def observe(self, image: Image, needs: Needs, seed: int) -> Observation:
         return observe(self._recipe, self._checked, image, needs, seed)
 

@@ -1,10 +1,10 @@
 """Folders of models: every package and every ``.onnx`` file below."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from onnx_cte.errors import NothingToRank, OptionError
+from onnx_cte.errors import NothingToRank, OptionError, unknown_name
 from onnx_cte.preprocessing import named_steps
 from onnx_cte.segmenters.onnx_model import TILE_LIMIT, OnnxModel
 
@@ -20,6 +20,7 @@ def open_models(
     foreground: int | None = None,
     threshold: float | None = None,
     tile_limit: int = TILE_LIMIT,
+    at: Mapping[str, str] | None = None,
 ) -> list[OnnxModel]:
     """List the models below a folder; none is loaded before its turn comes.
 
@@ -37,6 +38,8 @@ def open_models(
         For all models: foreground is where its probability is strictly greater. None: 0.5.
     tile_limit : int
         Longest side of a tile, in px, for networks that take any size.
+    at : mapping of str to str or None
+        For models by name, the tensor to take for the bottleneck where none is found.
 
     Returns
     -------
@@ -48,7 +51,7 @@ def open_models(
     NothingToRank
         If there is no model; the text says what there is instead.
     OptionError
-        If `normalize` is unknown.
+        If `normalize` is unknown, or `at` names a model that is not there.
 
     Examples
     --------
@@ -70,6 +73,9 @@ def open_models(
             found[name if name not in found else str(path)] = path
     if not found:
         raise NothingToRank(_nothing(sources))
+    for name in at or {}:
+        if name not in found:
+            raise unknown_name("model", name, found)
     return [
         OnnxModel(
             name,
@@ -78,6 +84,7 @@ def open_models(
             foreground=foreground,
             threshold=threshold,
             tile_limit=tile_limit,
+            at=(at or {}).get(name),
         )
         for name in sorted(found)
     ]

@@ -39,11 +39,11 @@ class Network:
 
     def __call__(self, tile: NDArray[np.float32]) -> NDArray[Any]:
         """Run a (1, C, h, w) tile; the raw output has shape (1, C', h', w')."""
-        return self.arranged(self.native(_arrange(tile, TILE, self.source.axes)))
+        return self.arranged(self.native(arrange(tile, TILE, self.source.axes)))
 
     def arranged(self, raw: NDArray[Any]) -> NDArray[Any]:
         """Turn an output in the network's own layout into (1, C', h', w')."""
-        return _arrange(raw, self.result.axes, TILE)
+        return arrange(raw, self.result.axes, TILE)
 
     def native(self, tensor: NDArray[Any]) -> NDArray[Any]:
         """Run a tensor in the network's own layout.
@@ -102,7 +102,7 @@ def require_single_input(session: Session) -> None:
         )
 
 
-def _arrange(array: NDArray[Any], have: str, want: str) -> NDArray[Any]:
+def arrange(array: NDArray[Any], have: str, want: str) -> NDArray[Any]:
     """Transpose between layouts; an axis that one of them lacks has length 1."""
     for place, axis in reversed(list(enumerate(have))):
         if axis not in want:

@@ -8,27 +8,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.descriptor import ModelDescription, describe
 from onnx_cte.descriptor.package import read_package
-from onnx_cte.errors import DescriptorError, GraphError, SelfTestFailed
+from onnx_cte.errors import DescriptorError, GraphError
 from onnx_cte.graph.signature import Signature, read_signature
 from onnx_cte.preprocessing import apply_steps
+from onnx_cte.segmenters.grey_box import GreyBox
 from onnx_cte.segmenters.network import Network
 from onnx_cte.segmenters.outputs import settle
 from onnx_cte.segmenters.pipeline import Recipe, adaptation, observe
 from onnx_cte.segmenters.probing import assumed_halo, describe_bare, trial_image
+from onnx_cte.segmenters.self_test import read_tensor, self_test
 from onnx_cte.sessions import Session, choose_device, cores, runtime_version
 from onnx_cte.types import Device, Image, Needs, Observation
 
 TILE_LIMIT = 1024
 """Longest side of a tile, in px, for networks of free size: bounds memory on large images."""
 
-# A model reproduces its test tensors if all but so many of a million values are this close: what
-# other kinds of processors, and cuDNN, do to the last digits of a float32 network.
-ABSOLUTE, RELATIVE, PER_MILLION = 1e-3, 1e-3, 100
+# Px, least side of the image at which a network is looked at inside.
+PROBE = 96
 
 
 class OnnxModel:
@@ -48,6 +48,8 @@ class OnnxModel:
         Foreground is where its probability is strictly greater. None: 0.5.
     tile_limit : int
         Longest side of a tile, in px, for networks of free size.
+    at : str or None
+        Tensor to take for the bottleneck; None looks for it.
     """
 
     def __init__(
@@ -59,10 +61,11 @@ class OnnxModel:
         foreground: int | None = None,
         threshold: float | None = None,
         tile_limit: int = TILE_LIMIT,
+        at: str | None = None,
     ) -> None:
         self.name, self.path = name, path
         self.normalize, self.foreground, self.threshold = normalize, foreground, threshold
-        self.tile_limit = tile_limit
+        self.tile_limit, self.at = tile_limit, at
 
     def __repr__(self) -> str:
         return f"OnnxModel({self.name!r}, {str(self.path)!r})"
@@ -104,7 +107,8 @@ class OnnxModel:
             "understood": describe(description).splitlines(),
         }
         recipe = _recipe(description, self.tile_limit)
-        return OnnxSegmenter(self.name, description, network, recipe, record, held)
+        grey_box = GreyBox(network, _probe_shape(description), chosen, threads, self.at)
+        return OnnxSegmenter(self.name, description, network, recipe, grey_box, record, held)
 
     def _workdir(self, held: ExitStack) -> Path | None:
         """Make a place to unpack a zip into, for as long as the model is open."""
@@ -158,6 +162,8 @@ class OnnxSegmenter:
     description : ModelDescription
         With all that was found out when it was opened.
     network : Network
+    grey_box : GreyBox
+        Where, and how, it can be disturbed inside.
     """
 
     def __init__(
@@ -166,11 +172,13 @@ class OnnxSegmenter:
         description: ModelDescription,
         network: Network,
         recipe: Recipe,
+        grey_box: GreyBox,
         record: Mapping[str, Any],
         held: ExitStack,
     ) -> None:
         self.name, self.description, self.network = name, description, network
-        self.notes, self.record = description.notes, record
+        self.grey_box = grey_box
+        self._record = record
         self.identity = hashlib.sha256(
             repr(
                 (
@@ -179,68 +187,42 @@ class OnnxSegmenter:
                     recipe,
                     record["provider"],
                     runtime_version(),
+                    *([grey_box.at] if grey_box.at else []),
                 )
             ).encode()
         ).hexdigest()
         self._recipe, self._held = recipe, held
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (*self.description.notes, *self.grey_box.notes)
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        inside = self.grey_box.record
+        return {**self._record, "inside": inside} if inside else self._record
+
+    def refuses(self, needs: Needs) -> str:
+        return self.grey_box.refuses(needs)
+
     def adapts(self, image: Image) -> str:
         return adaptation(self._recipe, image)
 
     def observe(self, image: Image, needs: Needs, seed: int) -> Observation:
-        return observe(self._recipe, self.network, image, needs, seed)
+        disturb = self.grey_box.disturbed
+        return observe(self._recipe, self.network, image, needs, seed, disturb)
 
     def close(self) -> None:
+        self.grey_box.close()
         self.network.session.close()
         self._held.close()
-
-
-def self_test(description: ModelDescription, network: Network) -> bool:
-    """Run a package's own test tensors.
-
-    Parameters
-    ----------
-    description : ModelDescription
-    network : Network
-
-    Returns
-    -------
-    bool
-        Whether there were any.
-
-    Raises
-    ------
-    SelfTestFailed
-        If the result differs from the test output; the text has the largest difference.
-    """
-    if description.test_input is None or description.test_output is None:
-        return False
-    given, expected = _array(description.test_input), _array(description.test_output)
-    tensor = apply_steps(given, description.input.axes, description.input.steps)
-    raw = network.native(tensor)
-    found = apply_steps(raw, description.output.axes, description.output.steps)
-    if found.shape != expected.shape:
-        raise SelfTestFailed(
-            f"{description.name}: its test output has shape {expected.shape}, "
-            f"running its test input gives {found.shape}"
-        )
-    difference = np.abs(found.astype(np.float64) - expected)
-    # Written so that NaN counts as wrong.
-    wrong = int(np.count_nonzero(~(difference <= ABSOLUTE + RELATIVE * np.abs(expected))))
-    if wrong * 1_000_000 > PER_MILLION * difference.size:
-        raise SelfTestFailed(
-            f"{description.name}: does not reproduce its own test tensors: largest difference "
-            f"{difference.max():.3g}, {wrong} of {difference.size} values differ by more than "
-            f"{ABSOLUTE:g} + {RELATIVE:g} of their size; export it again"
-        )
-    return True
 
 
 def _trial(description: ModelDescription, network: Network) -> NDArray[Any]:
     """Raw (1, C, H, W) output on the test input, or on blobs of a size that the network takes."""
     spec = description.input
     if description.test_input is not None:
-        image = apply_steps(_array(description.test_input), spec.axes, spec.steps)
+        image = apply_steps(read_tensor(description.test_input), spec.axes, spec.steps)
     else:
         lengths = {"b": 1, "c": spec.channels or 1}
         for axis, size in spec.sizes:
@@ -250,6 +232,21 @@ def _trial(description: ModelDescription, network: Network) -> NDArray[Any]:
         image = trial_image([lengths[axis] for axis in spec.axes], spec.axes)
     raw = network.native(image)
     return network.arranged(raw)
+
+
+def _probe_shape(description: ModelDescription) -> tuple[int, ...]:
+    """An input shape at which to look inside: sides that differ, where they are free."""
+    spec = description.input
+    lengths = {"b": 1, "c": spec.channels or 1}
+    least = PROBE
+    for axis, size in spec.sizes:
+        lost = 2 * description.output.border_along(axis) + 1
+        start = max(size.minimum, lost)
+        wanted = max(least, 2 * size.step)
+        steps = -(-max(0, wanted - start) // size.step) if size.step else 0
+        lengths[axis] = start + steps * size.step
+        least = lengths[axis] + max(size.step, PROBE // 3)
+    return tuple(lengths[axis] for axis in spec.axes)
 
 
 def _recipe(description: ModelDescription, limit: int) -> Recipe:
@@ -290,14 +287,6 @@ def _require_planes(description: ModelDescription) -> None:
                 f"{description.name}: tensor '{spec.name}' has the axes {spec.axes}; only networks "
                 "on planes (y and x, with b and c) can be ranked"
             )
-
-
-def _array(path: Path) -> NDArray[Any]:
-    try:
-        loaded: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DescriptorError(f"test tensor {path.name} cannot be read: {error}") from error
-    return loaded
 
 
 def _sha256(signature: Signature) -> str:

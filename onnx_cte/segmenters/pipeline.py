@@ -5,19 +5,27 @@ image is disturbed, and each version is run (tile by tile if need be) and turned
 Disturbing comes before padding and tiling, so that a model's size rule cannot change the noise.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.descriptor import Step
-from onnx_cte.errors import ImageError, InferenceError
+from onnx_cte.errors import ImageError, InferenceError, NotOffered
 from onnx_cte.perturbations import generator
 from onnx_cte.preprocessing import apply_steps
 from onnx_cte.tiling import Size, run_tiled
-from onnx_cte.types import BACKGROUND, FOREGROUND, Image, Needs, Observation, Prediction
+from onnx_cte.types import (
+    BACKGROUND,
+    FOREGROUND,
+    FeaturePerturbation,
+    Image,
+    Needs,
+    Observation,
+    Prediction,
+)
 
 Predict = Callable[[NDArray[np.float32]], NDArray[Any]]
 """A network: normalised (1, C, h, w) float32 to raw (1, C', h', w')."""
@@ -58,7 +66,29 @@ class Recipe:
     limit: int = 1024
 
 
-def observe(recipe: Recipe, predict: Predict, image: Image, needs: Needs, seed: int) -> Observation:
+class Disturb(Protocol):
+    """Runs a network undisturbed and disturbed inside, together."""
+
+    def __call__(
+        self,
+        recipe: Recipe,
+        tensor: NDArray[np.float32],
+        image: str,
+        perturbations: Sequence[FeaturePerturbation],
+        seed: int,
+    ) -> tuple[NDArray[np.float32], Mapping[str, NDArray[np.float32]]]:
+        """Reference maps, and perturbed ones by the perturbation's name."""
+        ...
+
+
+def observe(
+    recipe: Recipe,
+    predict: Predict,
+    image: Image,
+    needs: Needs,
+    seed: int,
+    disturb: Disturb | None = None,
+) -> Observation:
     """Run a network on an image and on its perturbed versions.
 
     Parameters
@@ -68,6 +98,8 @@ def observe(recipe: Recipe, predict: Predict, image: Image, needs: Needs, seed: 
     image : Image
     needs : Needs
     seed : int
+    disturb : callable or None
+        Disturbs the network inside; None for one that can only be fed.
 
     Returns
     -------
@@ -76,6 +108,8 @@ def observe(recipe: Recipe, predict: Predict, image: Image, needs: Needs, seed: 
 
     Raises
     ------
+    NotOffered
+        If features are to be disturbed and `disturb` is None.
     ImageError
         If the image has channels that the network cannot take, or is too small.
     InferenceError
@@ -84,14 +118,23 @@ def observe(recipe: Recipe, predict: Predict, image: Image, needs: Needs, seed: 
     tensor = normalised(recipe, image)
     inner = image.window or (slice(None), slice(None))
     perturbed = {}
-    for perturbation in needs.perturbations:
+    if not needs.features:
+        reference = probabilities(recipe, predict, tensor)
+    elif disturb is None:
+        raise NotOffered(
+            f"{needs.features[0].name} disturbs feature maps, which this model does not show"
+        )
+    else:
+        reference, found = disturb(recipe, tensor, image.name, needs.features, seed)
+        perturbed = {name: _prediction(recipe, maps, inner) for name, maps in found.items()}
+    for perturbation in needs.inputs:
         disturbed = perturbation.apply(tensor, generator(seed, image.name, perturbation.name))
         maps = perturbation.restore(probabilities(recipe, predict, disturbed))
         perturbed[perturbation.name] = _prediction(recipe, maps, inner)
     return Observation(
         image=image.name,
         pixels=_grey(image)[inner],
-        reference=_prediction(recipe, probabilities(recipe, predict, tensor), inner),
+        reference=_prediction(recipe, reference, inner),
         perturbed=perturbed,
         truth=image.truth,
     )
@@ -118,7 +161,12 @@ def probabilities(
     recipe: Recipe, predict: Predict, tensor: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Maps of shape (C', H, W), those judged in [0, 1], for a normalised image of any size."""
-    raw = run_tiled(
+    return judged(recipe, stitched(recipe, predict, tensor))
+
+
+def stitched(recipe: Recipe, predict: Predict, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Raw output of shape (C', H, W) for a normalised image of any size."""
+    return run_tiled(
         tensor,
         predict,
         sizes=recipe.sizes,
@@ -126,6 +174,16 @@ def probabilities(
         border=recipe.border,
         limit=recipe.limit,
     )
+
+
+def judged(recipe: Recipe, raw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Maps of shape (C', H, W), those judged in [0, 1], of the raw output.
+
+    Raises
+    ------
+    InferenceError
+        If it has other channels than described, or those judged are no probabilities.
+    """
     if len(raw) != len(recipe.roles):
         raise InferenceError(
             f"the network returned {len(raw)} channels, expected {len(recipe.roles)}: "
@@ -133,8 +191,8 @@ def probabilities(
         )
     maps = np.asarray(apply_steps(raw[None], "bcyx", recipe.after)[0], dtype=np.float32)
     # A distance or a flow may stand beside the probabilities that are judged.
-    judged = maps if BACKGROUND in recipe.roles else maps[recipe.roles.index(FOREGROUND)]
-    low, high = float(judged.min()), float(judged.max())
+    counted = maps if BACKGROUND in recipe.roles else maps[recipe.roles.index(FOREGROUND)]
+    low, high = float(counted.min()), float(counted.max())
     # Written so that NaN fails it as well.
     if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
         raise InferenceError(
@@ -142,7 +200,7 @@ def probabilities(
             "check the model's normalisation and its output steps"
         )
     if low < 0 or high > 1:
-        np.clip(judged, 0, 1, out=judged)
+        np.clip(counted, 0, 1, out=counted)
     return maps
 
 

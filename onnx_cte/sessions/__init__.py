@@ -5,11 +5,7 @@ ONNX Runtime lists as available says only what it was compiled with, so the trut
 session that was really created.
 """
 
-import contextlib
-import importlib.metadata
-import importlib.util
 import os
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,18 +16,21 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from onnx_cte.errors import DeviceError, GraphError, InferenceError, OptionError
+from onnx_cte.errors import DeviceError, GraphError, InferenceError
+from onnx_cte.sessions.devices import CPU, CUDA, DEVICES, SILENT, choose_device, line_of
 
-DEVICES = ("auto", "cpu", "cuda")
-_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-_SILENT = 4  # ONNX Runtime's "fatal": what goes wrong reaches the user as our error instead
+__all__ = [
+    "DEVICES",
+    "Port",
+    "Session",
+    "choose_device",
+    "cores",
+    "runtime_version",
+    "seen_values",
+]
 
-# The ONNX model y = Identity(x), to ask a provider whether it really works.
-_PROBE = (
-    b'\x08\x07\x12\x00:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x0f\n\x01x\x12\n\n'
-    b"\x08\x08\x01\x12\x04\n\x02\x08\x01b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01"
-    b"B\x04\n\x00\x10\r"
-)
+_EXTERNAL = "session.model_external_initializers_file_folder_path"
+
 _DTYPES: Mapping[str, Any] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -66,41 +65,6 @@ def runtime_version() -> str:
     return str(ort.__version__)
 
 
-def choose_device(device: str) -> Literal["cpu", "cuda"]:
-    """Turn what the user asked for into what there is.
-
-    Parameters
-    ----------
-    device : {"auto", "cpu", "cuda"}
-        ``auto`` takes CUDA if it works here, otherwise the CPU.
-
-    Returns
-    -------
-    {"cpu", "cuda"}
-
-    Raises
-    ------
-    OptionError
-        If `device` is none of the three.
-    DeviceError
-        If CUDA is asked for and does not work here; the text lists what is there.
-    """
-    _check_installation()
-    if device not in DEVICES:
-        raise OptionError(f"unknown device '{device}'. There are: {', '.join(DEVICES)}")
-    if device == "cpu":
-        return "cpu"
-    works, reason = _cuda_works()
-    if works:
-        return "cuda"
-    if device == "cuda":
-        raise DeviceError(
-            f"device 'cuda' was asked for, but only 'cpu' works here: {reason}. "
-            "Use --device cpu (or auto), or install CUDA's libraries: pip install 'onnx-cte[cuda]'"
-        )
-    return "cpu"
-
-
 class Session:
     """One ONNX model, loaded on one device.
 
@@ -112,6 +76,12 @@ class Session:
         As `choose_device` returned it.
     threads : int
         CPU threads for one run.
+    model : bytes or None
+        A rewritten graph of that file to load in its place, serialised; its external data is the
+        file's.
+    bind : bool or None
+        Keep inputs and outputs in the device's memory, and reuse what inputs of the same shape
+        took. None: on CUDA. On the CPU nothing is gained.
 
     Attributes
     ----------
@@ -129,27 +99,39 @@ class Session:
         If the session fell back to the CPU although CUDA was asked for.
     """
 
-    def __init__(self, path: Path, device: Literal["cpu", "cuda"], threads: int) -> None:
-        options = ort.SessionOptions()
+    def __init__(
+        self,
+        path: Path,
+        device: Literal["cpu", "cuda"],
+        threads: int,
+        *,
+        model: bytes | None = None,
+        bind: bool | None = None,
+    ) -> None:
+        options = _options(path, model)
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = _SILENT
         # An exhaustive search for the fastest convolution is repeated for each new shape and
         # outlasts a short run; TF32 keeps 10 bits, which moves masks away from the CPU's.
-        cuda = (_CUDA, {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})
-        providers = [cuda, _CPU] if device == "cuda" else [_CPU]
+        cuda = (CUDA, {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})
+        providers = [cuda, CPU] if device == "cuda" else [CPU]
         self.path = path
         try:
-            session = ort.InferenceSession(str(path), options, providers=providers)
+            session = ort.InferenceSession(model or str(path), options, providers=providers)
         except Exception as error:
-            raise GraphError(f"{path.name}: ONNX Runtime cannot load it: {_line(error)}") from error
+            raise GraphError(
+                f"{path.name}: ONNX Runtime cannot load it: {line_of(error)}"
+            ) from error
         self.provider = str(session.get_providers()[0])
-        if device == "cuda" and self.provider != _CUDA:
+        if device == "cuda" and self.provider != CUDA:
             raise DeviceError(
                 f"{path.name}: asked for CUDA, ONNX Runtime chose {self.provider}; "
                 "use --device cpu, or mend the CUDA installation"
             )
         self._session: Any = session
+        self._device = device
+        self._bind = device == "cuda" if bind is None else bind
+        self._held: dict[str, Any] = {}
         self.seconds = 0.0
         self.inputs = tuple(_port(path, node) for node in session.get_inputs())
         self.outputs = tuple(_port(path, node) for node in session.get_outputs())
@@ -160,7 +142,7 @@ class Session:
         Parameters
         ----------
         feeds : mapping of str to ndarray
-            By input name; cast to the input's own dtype.
+            By input name; cast to the input's own dtype. Inputs with a default need not be fed.
         outputs : sequence of str
             Names of the outputs wanted.
 
@@ -180,19 +162,97 @@ class Session:
         }
         start = time.perf_counter()
         try:
-            results: list[NDArray[Any]] = self._session.run(list(outputs), ready)
+            run = self._run_bound if self._bind else self._session.run
+            results: list[NDArray[Any]] = run(list(outputs), ready)
         except Exception as error:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in ready.items())
             raise InferenceError(
-                f"{self.path.name}: ONNX Runtime failed on {shapes}: {_line(error)}"
+                f"{self.path.name}: ONNX Runtime failed on {shapes}: {line_of(error)}"
             ) from error
         finally:
             self.seconds += time.perf_counter() - start
         return results
 
+    def _run_bound(
+        self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]
+    ) -> list[NDArray[Any]]:
+        """Run with everything in the device's memory: one upload, one run, one download."""
+        binding = self._session.io_binding()
+        for name, array in feeds.items():
+            held = self._held.get(name)
+            if held is not None and tuple(held.shape()) == array.shape:
+                held.update_inplace(array)
+            else:
+                held = self._held[name] = ort.OrtValue.ortvalue_from_numpy(array, self._device, 0)
+            binding.bind_ortvalue_input(name, held)
+        for name in outputs:
+            binding.bind_output(name, self._device)
+        self._session.run_with_iobinding(binding)
+        results: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
+        return results
+
     def close(self) -> None:
         """Free the model; ONNX Runtime gives memory back when its session is deleted."""
         self._session = None
+        self._held = {}
+
+
+def seen_values(
+    path: Path, model: bytes, feeds: Mapping[str, NDArray[Any]]
+) -> Mapping[str, tuple[tuple[int, ...], str]]:
+    """Run a graph once on the CPU, without optimisations, and look at all its outputs.
+
+    Parameters
+    ----------
+    path : Path
+        The file it comes from, for its external data and for errors.
+    model : bytes
+        The graph, serialised, with whatever is to be looked at as outputs.
+    feeds : mapping of str to ndarray
+        Cast to each input's own dtype.
+
+    Returns
+    -------
+    mapping of str to (shape, dtype)
+        By output; dtype is NumPy's name. What is no tensor is left out.
+
+    Raises
+    ------
+    GraphError
+        If ONNX Runtime cannot load it.
+    InferenceError
+        If it fails to run.
+    """
+    options = _options(path, model)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = ort.InferenceSession(model, options, providers=[CPU])
+        types = {node.name: _DTYPES.get(node.type, np.float32) for node in session.get_inputs()}
+        names = [node.name for node in session.get_outputs()]
+    except Exception as error:
+        raise GraphError(f"{path.name}: ONNX Runtime cannot load it: {line_of(error)}") from error
+    try:
+        ready = {n: np.ascontiguousarray(array, types[n]) for n, array in feeds.items()}
+        values = session.run(names, ready)
+    except Exception as error:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in feeds.items())
+        raise InferenceError(
+            f"{path.name}: ONNX Runtime failed on {shapes}: {line_of(error)}"
+        ) from error
+    return {
+        name: (value.shape, str(value.dtype))
+        for name, value in zip(names, values, strict=True)
+        if isinstance(value, np.ndarray)
+    }
+
+
+def _options(path: Path, model: bytes | None) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = SILENT
+    if model is not None:
+        folder = str(path.resolve().parent)
+        options.add_session_config_entry(_EXTERNAL, folder)
+    return options
 
 
 def _port(path: Path, node: Any) -> Port:
@@ -204,62 +264,3 @@ def _port(path: Path, node: Any) -> Port:
         )
     shape = tuple(size if isinstance(size, int) and size > 0 else None for size in node.shape)
     return Port(node.name, shape, np.dtype(_DTYPES[node.type]))
-
-
-def _line(error: BaseException) -> str:
-    """Reduce an exception to one line that a person can read."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    # "[ONNXRuntimeError] : 1 : FAIL : " and "/path/model.cc:256 onnxruntime::Model::Model(...) "
-    # are for the developers of ONNX Runtime.
-    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    text = re.sub(r"/\S+\.(cc|h):\d+ .*?\) (?=[A-Z\[])", " ", text)
-    # The beginning says where, the end says why.
-    return text if len(text) <= 400 else f"{text[:200]} ... {text[-195:]}"
-
-
-def _check_installation() -> None:
-    """Say what is wrong when both wheels of ONNX Runtime overwrote each other."""
-    if hasattr(ort, "InferenceSession"):
-        return
-    raise DeviceError(
-        "the installation of ONNX Runtime is broken (onnxruntime and onnxruntime-gpu overwrite "
-        "each other). Mend it: pip uninstall -y onnxruntime onnxruntime-gpu; "
-        "pip install onnxruntime-gpu"
-    )
-
-
-def _cuda_works() -> tuple[bool, str]:
-    """Whether a session really runs on CUDA; if not, the likely reason."""
-    available = ort.get_available_providers()
-    if _CUDA not in available:
-        return False, f"this ONNX Runtime has no CUDA (it has {', '.join(available)})"
-    if importlib.util.find_spec("nvidia") is not None and hasattr(ort, "preload_dlls"):
-        # It prints what it cannot load to stdout, which belongs to results.
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            ort.preload_dlls()
-    options = ort.SessionOptions()
-    options.log_severity_level = _SILENT
-    ort.set_default_logger_severity(_SILENT)
-    try:
-        session = ort.InferenceSession(_PROBE, options, providers=[_CUDA, _CPU])
-        found = session.get_providers()
-    except Exception as error:
-        return False, _line(error)
-    finally:
-        ort.set_default_logger_severity(2)
-    if _CUDA in found:
-        return True, ""
-    both = _installed("onnxruntime") and _installed("onnxruntime-gpu")
-    return False, (
-        "onnxruntime and onnxruntime-gpu are both installed and overwrite each other"
-        if both
-        else "there is no CUDA device, or CUDA 13 and cuDNN 9 are not found"
-    )
-
-
-def _installed(distribution: str) -> bool:
-    try:
-        importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True

@@ -3,7 +3,7 @@ import pytest
 from networks import blur
 
 from onnx_cte.errors import ImageError, InferenceError, OptionError
-from onnx_cte.perturbations import Flip, Gamma, GaussianNoise, Rotation
+from onnx_cte.perturbations import Dropout, Flip, Gamma, GaussianNoise, Rotation
 from onnx_cte.segmenters import BlackBox, OnnxModel
 from onnx_cte.types import Image, Needs
 
@@ -112,3 +112,14 @@ def test_a_callable_may_work_in_place():
     assert (one.reference.maps == other.reference.maps).all()
     for name, prediction in one.perturbed.items():
         assert (prediction.maps == other.perturbed[name].maps).all()
+
+
+def test_it_offers_its_input_and_nothing_inside():
+    box = BlackBox("box", lambda tensor: tensor.clip(0, 1))
+    assert box.refuses(ALL) == ""
+    assert box.refuses(Needs(truth=True)) == ""
+    inside = Needs((GaussianNoise(), Dropout(0.1), Dropout(0.2, taps=("bottleneck", "skips"))))
+    assert box.refuses(inside) == (
+        "a black box can be disturbed at its input only, not at bottleneck, skips; use an input "
+        "perturbation such as --perturb noise=0.1"
+    )

@@ -1,0 +1,278 @@
+"""Run a network undisturbed and disturbed inside, together: one graph, one run, K + 1 rows.
+
+The encoder runs once on the image; from the disturbed map on, the batch is one row undisturbed and
+one a mask. How much can be shared depends on the graph, so every way is proven on a probe before it
+is used, and the next simpler one is taken where it fails.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_cte.errors import GraphError, InferenceError
+from onnx_cte.graph.anatomy import Tap
+from onnx_cte.graph.maps import Probe
+from onnx_cte.graph.sharing import expand_skips, share_skips
+from onnx_cte.graph.surgery import add_mask_input
+from onnx_cte.sessions import Session
+
+Mode = Literal["shared", "expanded", "masked"]
+"""``shared``: skips' shares computed once; ``expanded``: the encoder once, skips copied to every
+row; ``masked``: one whole run a row."""
+
+TOLERANCE = 1e-5
+"""Largest difference between engines, relative to the largest output, in single precision."""
+COARSE = 1e-2  # in half precision, and where values are rounded to 8 bits
+NO_EFFECT = 1e-6  # relative; below, disturbing the map changes nothing
+# Bytes of feature maps at once; more rows than fit are run in several batches.
+MEMORY = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What an engine is made from.
+
+    Attributes
+    ----------
+    path : Path
+        The file, for its external data and for errors.
+    model : onnx.ModelProto
+        Without its external data.
+    output : str
+        The output that is judged.
+    probe : Probe
+        What its values were at a probe.
+    image : ndarray
+        The probe image, in the network's own layout.
+    device : {"cpu", "cuda"}
+    threads : int
+    batch : int or None
+        The axis of the output along which the batch lies; None if there is none.
+    """
+
+    path: Path
+    model: Any
+    output: str
+    probe: Probe
+    image: NDArray[np.float32]
+    device: Literal["cpu", "cuda"]
+    threads: int
+    batch: int | None
+
+
+class Engine:
+    """A network with mask inputs at some taps.
+
+    Parameters
+    ----------
+    inside : Inside
+    taps : sequence of Tap
+        Where it can be disturbed; all at once.
+    plain : callable
+        Runs the untouched network: image to output.
+    pointwise : bool
+        Masks may differ from position to position.
+    modes : sequence of Mode
+        Ways to try, in this order; ``masked`` always works.
+
+    Attributes
+    ----------
+    mode : Mode
+        The way that was proven.
+    fell_back : tuple of str
+        Why others were not taken, one text a mode.
+
+    Raises
+    ------
+    GraphError
+        If a mask of ones does not give what the untouched network gives, or disturbing has no
+        effect on the output.
+    """
+
+    def __init__(
+        self,
+        inside: Inside,
+        taps: Sequence[Tap],
+        plain: Callable[[NDArray[np.float32]], NDArray[Any]],
+        *,
+        pointwise: bool = False,
+        modes: Sequence[Mode] = ("shared", "expanded", "masked"),
+    ) -> None:
+        self.inside, self.taps, self.pointwise = inside, tuple(taps), pointwise
+        self._names = {tap.name: f"mask_of_{tap.name}" for tap in self.taps}
+        self._row_bytes = _row_bytes(inside.probe)
+        masked = self._masked_model()
+        reference = self._session(masked)
+        trials, expected = self._expectation(reference, plain)
+        tolerance = TOLERANCE if _single(inside) else COARSE
+        self.mode: Mode = "masked"
+        self.fell_back: tuple[str, ...] = ()
+        for mode in modes:
+            if mode == "masked" or inside.batch != 0:
+                break
+            try:
+                session = self._session(self._rewritten(masked, mode))
+                rows = self._feed(session, inside.image, trials)
+                worst = _difference(rows, expected)
+                if not worst <= tolerance:
+                    session.close()
+                    raise GraphError(f"differs by {worst:.1e}, more than {tolerance:.0e}")
+            except (GraphError, InferenceError) as error:
+                self.fell_back += (f"{mode}: {error}",)
+                continue
+            reference.close()
+            reference, self.mode = session, mode
+            break
+        self._run_rows = reference
+
+    def run(
+        self, image: NDArray[np.float32], factors: Mapping[str, NDArray[np.float32]]
+    ) -> list[NDArray[Any]]:
+        """Run undisturbed and disturbed.
+
+        Parameters
+        ----------
+        image : ndarray of float32
+            In the network's own layout, a batch of 1.
+        factors : mapping of str to ndarray of float32
+            By name of the tap, shape (K, C, 1, ..., 1), or, of a pointwise engine, (K, C or 1,
+            *sides); the same K for all.
+
+        Returns
+        -------
+        list of K + 1 ndarrays
+            Outputs in the network's own layout, each with a batch of 1; undisturbed first.
+
+        Raises
+        ------
+        GraphError
+            If a factor has another number of channels than its map.
+        InferenceError
+            If ONNX Runtime fails.
+        """
+        rows = {}
+        for tap in self.taps:
+            factor = factors[tap.name]
+            self._check_width(tap, factor)
+            ones = np.ones((1, *factor.shape[1:]), np.float32)
+            rows[tap.name] = np.concatenate([ones, factor])
+        count = len(next(iter(rows.values())))
+        step = 1 if self.mode == "masked" else self._rows_at_once(image)
+        found: list[NDArray[Any]] = []
+        for start in range(0, count, step):
+            part = {name: array[start : start + step] for name, array in rows.items()}
+            out = self._feed(self._run_rows, image, part)
+            found += [out] if self.mode == "masked" else np.split(out, len(out))
+        return found
+
+    @property
+    def seconds(self) -> float:
+        """Time spent inside ONNX Runtime so far."""
+        return self._run_rows.seconds
+
+    def close(self) -> None:
+        """Free its session."""
+        self._run_rows.close()
+
+    def _masked_model(self) -> Any:
+        model = self.inside.model
+        # Disturbing a skip concerns one use of a map; it must be there before all uses are renamed.
+        for tap in sorted(self.taps, key=lambda tap: not tap.into):
+            model = add_mask_input(
+                model, tap, self._names[tap.name], default=False, pointwise=self.pointwise
+            )
+        return model
+
+    def _rewritten(self, masked: Any, mode: Mode) -> Any:
+        rewrite = share_skips if mode == "shared" else expand_skips
+        values, folder = self.inside.probe.values, self.inside.path.resolve().parent
+        return rewrite(masked, self.inside.output, list(self._names.values()), values, folder)
+
+    def _session(self, model: Any) -> Session:
+        inside = self.inside
+        return Session(inside.path, inside.device, inside.threads, model=model.SerializeToString())
+
+    def _feed(
+        self, session: Session, image: NDArray[np.float32], rows: Mapping[str, NDArray[np.float32]]
+    ) -> NDArray[Any]:
+        feeds = {self._names[name]: array for name, array in rows.items()}
+        return session.run({self.inside.probe.source: image, **feeds}, [self.inside.output])[0]
+
+    def _expectation(
+        self, masked: Session, plain: Callable[[NDArray[np.float32]], NDArray[Any]]
+    ) -> tuple[dict[str, NDArray[np.float32]], NDArray[Any]]:
+        """Masks to try, ones first, and what the masked network gives for each by itself."""
+        rng = np.random.default_rng(0)
+        trials = {}
+        for tap in self.taps:
+            shape = (2, tap.channels, *[1] * (tap.rank - 2))
+            drawn = (rng.random(shape) < 0.5).astype(np.float32)
+            drawn[0, 0], drawn[1, 0] = 0, 1  # never both alike, however few the channels
+            trials[tap.name] = np.concatenate([np.ones_like(drawn[:1]), drawn])
+        image = self.inside.image
+        rows = [
+            self._feed(masked, image, {name: m[i : i + 1] for name, m in trials.items()})
+            for i in range(3)
+        ]
+        untouched = np.asarray(plain(image))
+        name = self.inside.path.name
+        changed = _difference(rows[0], untouched)
+        if not changed <= (TOLERANCE if _single(self.inside) else COARSE):
+            raise GraphError(
+                f"{name}: with a mask of ones its output differs from the untouched network's by "
+                f"{changed:.1e} of the largest value; the network depends on how it is executed"
+            )
+        if max(_difference(row, untouched) for row in rows[1:]) <= NO_EFFECT:
+            tensors = ", ".join(f"'{tap.tensor}'" for tap in self.taps)
+            raise GraphError(
+                f"{name}: output '{self.inside.output}' does not change when {tensors} is "
+                "disturbed; name another tensor with --at, or disturb the input"
+            )
+        if self.inside.batch == 0:
+            return trials, np.concatenate(rows)
+        return trials, np.stack(rows)
+
+    def _check_width(self, tap: Tap, factor: NDArray[np.float32]) -> None:
+        widths = (tap.channels, 1) if self.pointwise else (tap.channels,)
+        if factor.ndim != tap.rank or factor.shape[1] not in widths:
+            raise GraphError(
+                f"{self.inside.path.name}: a mask of shape {factor.shape} for the {tap.name} "
+                f"'{tap.tensor}', which has {tap.channels} channels and {tap.rank} axes; expected "
+                f"(K, {tap.channels}, {', '.join(['1'] * (tap.rank - 2))})"
+            )
+
+    def _rows_at_once(self, image: NDArray[np.float32]) -> int:
+        """Rows that fit the memory; two at least, for one would gain nothing."""
+        larger = image.size / prod(self.inside.probe.shape)
+        return max(2, int(MEMORY / max(1.0, larger * self._row_bytes)))
+
+
+def _row_bytes(probe: Probe) -> float:
+    """Bytes of feature maps that a row holds at once: about three of the largest."""
+    sizes = [
+        prod(v.shape) * np.dtype(v.dtype).itemsize for v in probe.values.values() if v.floating
+    ]
+    return 3.0 * max(sizes, default=0)
+
+
+def _single(inside: Inside) -> bool:
+    """Whether it computes in single precision throughout, or in double."""
+    rounded = ("QuantizeLinear", "Integer", "QLinear")
+    halves = any(value.dtype == "float16" for value in inside.probe.values.values())
+    return not halves and not any(
+        word in node.op_type for node in inside.model.graph.node for word in rounded
+    )
+
+
+def _difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Largest difference, relative to the largest value expected; NaN counts as infinite."""
+    if found.shape != expected.shape:
+        return float("inf")
+    scale = max(float(np.abs(expected).max(initial=0)), 1e-12)
+    worst = float(np.abs(found.astype(np.float64) - expected).max(initial=0)) / scale
+    return worst if np.isfinite(worst) else float("inf")

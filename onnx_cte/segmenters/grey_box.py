@@ -1,0 +1,288 @@
+"""Disturb a network inside: find where, prepare an engine, run perturbations through it."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_cte.errors import OptionError, unknown_name
+from onnx_cte.graph.anatomy import Anatomy, Tap, anatomy
+from onnx_cte.graph.maps import Probe, Value
+from onnx_cte.graph.signature import load_graph
+from onnx_cte.graph.surgery import expose_all, tap_outputs
+from onnx_cte.perturbations import generator
+from onnx_cte.segmenters.engine import Engine, Inside
+from onnx_cte.segmenters.network import TILE, Network, arrange
+from onnx_cte.segmenters.pipeline import Recipe, judged, stitched
+from onnx_cte.segmenters.probing import trial_image
+from onnx_cte.sessions import Session, seen_values
+from onnx_cte.types import FeaturePerturbation, Needs
+
+GROUPS = ("encoder", "decoder", "skips")
+"""Names that stand for several taps."""
+
+
+class GreyBox:
+    """A network that can be disturbed at its bottleneck, its skips and its other taps.
+
+    Nothing is looked at before it is asked for: black-box runs pay nothing.
+
+    Parameters
+    ----------
+    network : Network
+        The untouched network.
+    shape : tuple of int
+        Of a probe image that it takes, in its own layout.
+    device : {"cpu", "cuda"}
+    threads : int
+    at : str or None
+        Tensor to take for the bottleneck.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        shape: Sequence[int],
+        device: Any,
+        threads: int,
+        at: str | None = None,
+    ) -> None:
+        self._network, self._shape, self.at = network, tuple(shape), at
+        self._device, self._threads = device, threads
+        self._engines: dict[tuple[tuple[str, ...], bool], Engine] = {}
+        self._readers: dict[tuple[str, ...], Session] = {}
+
+    @cached_property
+    def inside(self) -> Inside:
+        """The graph, and its values at the probe.
+
+        Raises
+        ------
+        GraphError, InferenceError
+            If it cannot be run at the probe's size.
+        """
+        path, source = self._network.session.path, self._network.source
+        model = load_graph(path)
+        name = self._network.session.inputs[source.index].name
+        image = trial_image(self._shape, source.axes)
+        seen = seen_values(path, expose_all(model).SerializeToString(), {name: image})
+        values = {key: Value(*value) for key, value in seen.items()}
+        dtype = str(self._network.session.inputs[source.index].dtype)
+        values[name] = Value(self._shape, dtype)
+        result = self._network.result
+        return Inside(
+            path=path,
+            model=model,
+            output=self._network.session.outputs[result.index].name,
+            probe=Probe(name, source.axes, self._shape, values),
+            image=image,
+            device=self._device,
+            threads=self._threads,
+            batch=result.axes.index("b") if "b" in result.axes else None,
+        )
+
+    @cached_property
+    def anatomy(self) -> Anatomy:
+        """Where it can be disturbed.
+
+        Raises
+        ------
+        GraphError
+            As `inside`, and if the tensor named for the bottleneck is none.
+        """
+        inside = self.inside
+        return anatomy(inside.model, inside.probe, inside.output, self.at)
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What was found and how it is run, for the provenance; empty if nobody asked."""
+        if not self._engines:
+            return {}
+        found = self.anatomy
+        return {
+            "bottleneck": found.bottleneck.tensor if found.bottleneck else None,
+            "engines": {
+                "+".join(taps): {"mode": engine.mode, "fell back": list(engine.fell_back)}
+                for (taps, _), engine in sorted(self._engines.items())
+            },
+        }
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the ranking should know."""
+        notes = [f"its bottleneck is '{self.at}' (as stated)"] if self.at and self._engines else []
+        for (taps, _), engine in sorted(self._engines.items()):
+            if engine.fell_back:
+                notes.append(
+                    f"disturbed at {', '.join(taps)} by the slower engine '{engine.mode}': "
+                    f"{'; '.join(engine.fell_back)}"
+                )
+        return tuple(notes)
+
+    def refuses(self, needs: Needs) -> str:
+        """Why it cannot be disturbed as needed; empty if it can. Prepares the engines."""
+        for perturbation in needs.features:
+            found = self.anatomy
+            if found.bottleneck is None:
+                named = ", ".join(f"'{tap.tensor}' ({tap.name})" for tap in found.candidates[:5])
+                return (
+                    f"no bottleneck to disturb by {perturbation.name}: {found.reason}. "
+                    + (f"Name a tensor for it with --at, such as {named}; or " if named else "")
+                    + "disturb the input, as --perturb noise=0.1 does"
+                )
+            self._engine(self.resolve(perturbation.taps), self._pointwise(perturbation))
+        return ""
+
+    def resolve(self, names: Sequence[str]) -> tuple[Tap, ...]:
+        """The taps that names and groups of names stand for.
+
+        Raises
+        ------
+        OptionError
+            If there is no such tap; the text lists what there is.
+        """
+        found = self.anatomy
+        known = {tap.name: tap for tap in (*found.taps, *found.skips)}
+        taps: dict[str, Tap] = {}
+        for name in names:
+            part = {"skips": "skip/"}.get(name, f"{name}/")
+            group = {key: tap for key, tap in known.items() if key.startswith(part)}
+            if name in known:
+                taps[name] = known[name]
+            elif name in GROUPS and group:
+                taps |= group
+            elif name in GROUPS:
+                raise OptionError(f"this network has no {name} to disturb")
+            else:
+                raise unknown_name("tap", name, [*known, *GROUPS])
+        return tuple(taps.values())
+
+    def disturbed(
+        self,
+        recipe: Recipe,
+        tensor: NDArray[np.float32],
+        image: str,
+        perturbations: Sequence[FeaturePerturbation],
+        seed: int,
+    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        """Run a normalised image undisturbed and disturbed inside.
+
+        Parameters
+        ----------
+        recipe : Recipe
+        tensor : ndarray of float32, shape (1, C, H, W)
+        image : str
+            Its name, which with `seed` and the names of perturbation and tap determines all draws.
+        perturbations : sequence of FeaturePerturbation
+        seed : int
+
+        Returns
+        -------
+        reference : ndarray of float32, shape (C', H, W)
+        perturbed : dict of str to ndarray of float32
+            By name of the perturbation.
+        """
+        reference: NDArray[np.float32] | None = None
+        found = {}
+        for (taps, pointwise), group in self._grouped(perturbations).items():
+            engine = self._engine(taps, pointwise)
+            maps = stitched(recipe, partial(self.rows, engine, group, image, seed), tensor)
+            parts = np.split(maps, len(group) + 1)
+            if reference is None:
+                reference = judged(recipe, parts[0])
+            for perturbation, part in zip(group, parts[1:], strict=True):
+                found[perturbation.name] = judged(recipe, part)
+        assert reference is not None  # there is a perturbation at least
+        return reference, found
+
+    def close(self) -> None:
+        """Free all engines."""
+        for engine in self._engines.values():
+            engine.close()
+        for reader in self._readers.values():
+            reader.close()
+        self._engines, self._readers = {}, {}
+
+    def features(
+        self, taps: Sequence[Tap], tile: NDArray[np.float32]
+    ) -> Mapping[str, NDArray[np.float32]]:
+        """Undisturbed maps of some taps for a (1, C, h, w) tile, each (1, C', *sides)."""
+        names = [tap.tensor for tap in taps]
+        key = tuple(names)
+        if key not in self._readers:
+            inside = self.inside
+            model = tap_outputs(inside.model, names, inside.probe.values)
+            self._readers[key] = Session(
+                inside.path, self._device, self._threads, model=model.SerializeToString()
+            )
+        image = arrange(tile, TILE, self._network.source.axes)
+        maps = self._readers[key].run({self.inside.probe.source: image}, names)
+        return {
+            tap.name: np.asarray(np.moveaxis(found, tap.axis, 1), np.float32)
+            for tap, found in zip(taps, maps, strict=True)
+        }
+
+    def rows(
+        self,
+        engine: Engine,
+        perturbations: Sequence[FeaturePerturbation],
+        image: str,
+        seed: int,
+        tile: NDArray[np.float32],
+    ) -> NDArray[Any]:
+        """Raw outputs for a (1, C, h, w) tile, undisturbed first: (1, (K + 1) C', h', w')."""
+        seen = self.features(engine.taps, tile) if engine.pointwise else {}
+        factors = {}
+        for tap in engine.taps:
+            features = seen.get(tap.name)
+            shape = self._map_shape(tap) if features is None else features.shape
+            drawn = [
+                p.factor(
+                    shape,
+                    features if p.reads_features else None,
+                    generator(seed, image, p.name, tap.name),
+                )
+                for p in perturbations
+            ]
+            if engine.pointwise:
+                drawn = [np.broadcast_to(factor, shape) for factor in drawn]
+            factors[tap.name] = np.concatenate(drawn).astype(np.float32, copy=False)
+        source = arrange(tile, TILE, self._network.source.axes)
+        found = engine.run(source, factors)
+        return np.concatenate([self._network.arranged(row) for row in found], axis=1)
+
+    def _map_shape(self, tap: Tap) -> tuple[int, ...]:
+        """Shape of a map at the probe, channels first; only its channels hold at other sizes."""
+        shape = list(self.inside.probe.values[tap.tensor].shape)
+        channels = shape.pop(tap.axis)
+        return (shape[0], channels, *shape[1:])
+
+    def _pointwise(self, perturbation: FeaturePerturbation) -> bool:
+        """Whether its factors differ from position to position; tried at the probe's size."""
+        for tap in self.resolve(perturbation.taps):
+            shape = self._map_shape(tap)
+            features = np.ones(shape, np.float32) if perturbation.reads_features else None
+            factor = perturbation.factor(shape, features, generator(0, perturbation.name))
+            if any(side > 1 for side in factor.shape[2:]):
+                return True
+        return False
+
+    def _grouped(
+        self, perturbations: Sequence[FeaturePerturbation]
+    ) -> dict[tuple[tuple[Tap, ...], bool], list[FeaturePerturbation]]:
+        """Perturbations that can share a run: at the same taps, by masks of the same kind."""
+        groups: dict[tuple[tuple[Tap, ...], bool], list[FeaturePerturbation]] = {}
+        for perturbation in perturbations:
+            key = self.resolve(perturbation.taps), self._pointwise(perturbation)
+            groups.setdefault(key, []).append(perturbation)
+        return groups
+
+    def _engine(self, taps: tuple[Tap, ...], pointwise: bool) -> Engine:
+        key = tuple(tap.name for tap in taps), pointwise
+        if key not in self._engines:
+            self._engines[key] = Engine(
+                self.inside, taps, self._network.native, pointwise=pointwise
+            )
+        return self._engines[key]
