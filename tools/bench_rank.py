@@ -48,7 +48,7 @@ def ranked(model: Path, images: Path, device: str, jobs: int, evidence: Path) ->
     evidence.unlink(missing_ok=True)
     timed = Timed(model.name, model)
     start = time.perf_counter()
-    ranking = oc.rank([timed], oc.Images(images), oc.CTE(), device=device, jobs=jobs,
+    ranking = oc.rank([timed], oc.Images(images), oc.CTE(draws=1), device=device, jobs=jobs,
                       evidence=evidence)  # fmt: skip
     total = time.perf_counter() - start
     inside = timed.opened.network.session.seconds

@@ -1,0 +1,126 @@
+"""Where a network can be disturbed, and that what an estimator sees is what was asked for."""
+
+import numpy as np
+import pytest
+from families.building import built, find
+from masked_runs import row_by_row
+
+from onnx_cte.errors import NothingToRank, NotOffered, OptionError
+from onnx_cte.estimators import CTE
+from onnx_cte.perturbations import Dropout, FeatureDrop, FeatureNoise, GaussianNoise, generator
+from onnx_cte.runner import rank, rank_each
+from onnx_cte.segmenters.black_box import BlackBox
+from onnx_cte.segmenters.onnx_model import OnnxModel
+from onnx_cte.types import Image, Needs
+
+
+def opened(name, **options):
+    return OnnxModel(name, built(find(name)), **options).open("cpu", 1)
+
+
+def picture(name="a.png", side=96):
+    return Image(name, np.random.default_rng(0).random((side, side)).astype(np.float32), "yx")
+
+
+def test_what_is_seen_is_the_masked_network_with_the_drawn_mask():
+    segmenter = opened("unet-transposed", normalize="none")
+    dropout = Dropout(0.3)
+    seen = segmenter.observe(picture(), Needs((dropout,)), seed=5)
+    grey = segmenter.grey_box
+    taps = grey.resolve(["bottleneck"])
+    mask = dropout.factor((1, 64, 1, 1), None, generator(5, "a.png", "dropout=0.3", "bottleneck"))
+    assert (mask == 0).sum() == 20
+    plain, masked = row_by_row(grey.inside, taps, picture().data[None, None], {"bottleneck": mask})
+    turn = segmenter._recipe.after
+    assert [step.name for step in turn] in ([], ["sigmoid"])
+    expected = [1 / (1 + np.exp(-row)) if turn else row for row in (plain, masked)]
+    np.testing.assert_allclose(seen.reference.maps, expected[0][0], atol=1e-5)
+    np.testing.assert_allclose(seen.perturbed["dropout=0.3"].maps, expected[1][0], atol=1e-5)
+
+
+def test_rates_share_a_run_and_kinds_may_be_mixed():
+    segmenter = opened("unet-nearest")
+    several = (Dropout(0.1), Dropout(0.5), GaussianNoise(0.1), FeatureNoise(0.3), FeatureDrop())
+    together = segmenter.observe(picture(), Needs(several), seed=0)
+    assert set(together.perturbed) == {p.name for p in several}
+    for perturbation in several:
+        alone = segmenter.observe(picture(), Needs((perturbation,)), seed=0)
+        found = alone.perturbed[perturbation.name].maps
+        np.testing.assert_allclose(found, together.perturbed[perturbation.name].maps, atol=1e-5)
+        np.testing.assert_allclose(alone.reference.maps, together.reference.maps, atol=1e-5)
+        assert np.abs(found - alone.reference.maps).max() > 1e-4
+    assert segmenter.record["inside"]["engines"] == {
+        "bottleneck": {"mode": "shared", "fell back": []}
+    }
+
+
+def test_every_tile_loses_the_same_channels(monkeypatch):
+    segmenter = opened("unet-nearest", tile_limit=160)
+    grey = segmenter.grey_box
+    (engine,) = [grey._engine(grey.resolve(["bottleneck"]), False)]
+    seen, real = [], engine.run
+    monkeypatch.setattr(
+        engine, "run", lambda image, factors: seen.append(factors) or real(image, factors)
+    )
+    segmenter.observe(picture(side=256), Needs((Dropout(0.3),)), seed=0)
+    assert len(seen) > 2
+    for factors in seen:
+        np.testing.assert_array_equal(factors["bottleneck"], seen[0]["bottleneck"])
+
+
+def test_taps_by_name_and_by_group():
+    grey = opened("unet-nearest").grey_box
+    names = [tap.name for tap in grey.resolve(["bottleneck", "decoder", "skips"])]
+    assert names == [
+        "bottleneck", "decoder/4", "decoder/2", "decoder/1", "skip/1", "skip/2", "skip/4",
+    ]  # fmt: skip
+    with pytest.raises(OptionError, match="unknown tap 'decoder/3': did you mean 'decoder/"):
+        grey.resolve(["decoder/3"])
+    with pytest.raises(OptionError, match="this network has no skips to disturb"):
+        opened("fcn").grey_box.resolve(["skips"])
+
+
+def test_a_network_without_bottleneck_says_why_and_takes_one_by_name():
+    refusal = opened("hrnet").refuses(CTE(perturbations=Dropout(0.1)).needs)
+    assert "no bottleneck to disturb by dropout=0.1" in refusal
+    assert "scales run side by side, as in HRNet" in refusal
+    assert "Name a tensor for it with --at, such as '" in refusal
+    tensor = opened("hrnet").grey_box.anatomy.candidates[0].tensor
+    named = opened("hrnet", at=tensor)
+    assert named.refuses(CTE(perturbations=Dropout(0.1)).needs) == ""
+    assert f"its bottleneck is '{tensor}' (as stated)" in named.notes
+    assert named.identity != opened("hrnet").identity
+
+
+def test_input_perturbations_need_no_look_inside():
+    segmenter = opened("hrnet")
+    assert segmenter.refuses(CTE().needs) == ""
+    assert "inside" not in segmenter.record
+    assert segmenter.notes == segmenter.description.notes
+
+
+def test_a_fall_back_is_noted():
+    segmenter = opened("unet-quantised-dynamic")
+    assert segmenter.refuses(CTE(perturbations=Dropout(0.1)).needs) == ""
+    assert segmenter.record["inside"]["engines"]["bottleneck"]["mode"] == "masked"
+    (note,) = [note for note in segmenter.notes if "engine" in note]
+    assert note.startswith("disturbed at bottleneck by the slower engine 'masked': shared: differs")
+
+
+def test_a_black_box_cannot_be_disturbed_inside():
+    box = BlackBox("mine", lambda tensor: tensor.clip(0, 1))
+    with pytest.raises(NotOffered, match=r"dropout=0\.1 disturbs feature maps"):
+        box.observe(picture(), Needs((Dropout(0.1),)), 0)
+
+
+def test_models_without_bottleneck_are_listed_not_scored():
+    bank = [OnnxModel(name, built(find(name))) for name in ("hrnet", "unet-nearest", "fcn")]
+    images = [picture(f"{i}.png") for i in range(2)]
+    dropout, noise = CTE(perturbations=Dropout(0.2)), CTE()
+    inside, fed = rank_each(bank, images, [dropout, noise], device="cpu", jobs=1)
+    assert {score.model for score in inside} == {"unet-nearest", "fcn"}
+    assert [model for model, _ in inside.failed] == ["hrnet"]
+    assert {score.model for score in fed} == {"hrnet", "unet-nearest", "fcn"}
+    assert fed.failed == ()
+    with pytest.raises(NothingToRank, match="hrnet: no bottleneck to disturb"):
+        rank(bank[:1], images, dropout, device="cpu", jobs=1)
