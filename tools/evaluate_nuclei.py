@@ -25,7 +25,7 @@ MEASURES = ("kendall", "spearman", "pearson", "pairs_right", "regret")
 HEAD = ["domain", "models", "estimator", "tau", "rho", "r", "pairs right", "of", "regret"]
 
 
-def evaluated(domain: Path, models: Path, out: Path) -> dict:
+def evaluated(domain: Path, models: Path, out: Path, perturb: list[str]) -> dict:
     """Run the command on the test split and read what it wrote."""
     out.mkdir(parents=True, exist_ok=True)
     with (domain / "split.csv").open(newline="", encoding="utf-8") as file:
@@ -35,7 +35,7 @@ def evaluated(domain: Path, models: Path, out: Path) -> dict:
     # Where labels/ is semantic, so is what is asked here: foreground is what is not 0.
     command = [sys.executable, "-m", "onnx_cte.cli", "evaluate", str(models)]
     command += [str(domain / "images"), str(domain / "labels"), "--only", str(names)]
-    command += ["--out", str(out)]
+    command += ["--out", str(out), *(word for name in perturb for word in ("--perturb", name))]
     print("+ onnx-cte " + " ".join(command[3:]), file=sys.stderr)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
@@ -59,10 +59,11 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder for the evaluations")
     parser.add_argument("domains", nargs="+")
     parser.add_argument("--models", type=Path, default=Path("models/nuclei"))
+    parser.add_argument("--perturb", nargs="+", default=[], help="instead of evaluate's own")
     given = parser.parse_args()
     rows, means = [], {}
     for name in given.domains:
-        document = evaluated(given.data / name, given.models, given.out / name)
+        document = evaluated(given.data / name, given.models, given.out / name, given.perturb)
         truth = ranking_from_json(document["performance"])
         print(f"\n{name}\n{truth}")
         rankings = [ranking_from_json(ranking) for ranking in document["rankings"]]

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.inliner
 from onnx import TensorProto, helper
 
 from onnx_cte.errors import GraphError
-from onnx_cte.graph.flow import Flow, subgraphs
+from onnx_cte.graph.flow import Flow, read_by, subgraphs
 from onnx_cte.graph.maps import Value
 
 
@@ -20,6 +21,50 @@ def copied(model: Any) -> Any:
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     return changed
+
+
+def in_order(model: Any) -> Any:
+    """The model with every node after those it reads from, as the format demands.
+
+    The runtime takes others too, and converters to half precision write such. The model itself if
+    nothing has to be moved.
+
+    Raises
+    ------
+    GraphError
+        If nodes wait for each other in a circle.
+    """
+    made = {name for node in model.graph.node for name in node.output}
+    waiting = [
+        (node, {name for name in read_by(node) if name in made}) for node in model.graph.node
+    ]
+    known: set[str] = set()
+    ordered: list[Any] = []
+    while waiting:
+        late = []
+        for node, needs in waiting:
+            if needs <= known:
+                ordered.append(node)
+                known.update(node.output)
+            else:
+                late.append((node, needs))
+        if len(late) == len(waiting):
+            raise GraphError(
+                f"graph '{model.graph.name}' is no network: '{late[0][0].output[0]}' is computed "
+                "from itself; export it again"
+            )
+        waiting = late
+    if all(a is b for a, b in zip(ordered, model.graph.node, strict=True)):
+        return model
+    changed = copied(model)
+    del changed.graph.node[:]
+    changed.graph.node.extend(ordered)
+    return changed
+
+
+def inlined(model: Any) -> Any:
+    """The model with the bodies of its local functions in place of their calls."""
+    return onnx.inliner.inline_local_functions(model)
 
 
 def names_in(model: Any) -> set[str]:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_cte.errors import OptionError, unknown_name
+from onnx_cte.errors import GraphError, OptionError, unknown_name
 from onnx_cte.graph.anatomy import Anatomy, Tap, anatomy
+from onnx_cte.graph.editing import in_order, inlined
 from onnx_cte.graph.maps import Probe, Value
 from onnx_cte.graph.signature import load_graph
 from onnx_cte.graph.surgery import expose_all, tap_outputs
@@ -54,7 +55,7 @@ class GreyBox:
         self._engines: dict[tuple[tuple[str, ...], bool], Engine] = {}
         self._readers: dict[tuple[str, ...], Session] = {}
 
-    @cached_property
+    @property
     def inside(self) -> Inside:
         """The graph, and its values at the probe.
 
@@ -63,37 +64,54 @@ class GreyBox:
         GraphError, InferenceError
             If it cannot be run at the probe's size.
         """
-        path, source = self._network.session.path, self._network.source
-        model = load_graph(path)
-        name = self._network.session.inputs[source.index].name
-        image = trial_image(self._shape, source.axes)
-        seen = seen_values(path, expose_all(model).SerializeToString(), {name: image})
-        values = {key: Value(*value) for key, value in seen.items()}
-        dtype = str(self._network.session.inputs[source.index].dtype)
-        values[name] = Value(self._shape, dtype)
-        result = self._network.result
-        return Inside(
-            path=path,
-            model=model,
-            output=self._network.session.outputs[result.index].name,
-            probe=Probe(name, source.axes, self._shape, values),
-            image=image,
-            device=self._device,
-            threads=self._threads,
-            batch=result.axes.index("b") if "b" in result.axes else None,
-        )
+        return self._looked[0]
 
-    @cached_property
+    @property
     def anatomy(self) -> Anatomy:
         """Where it can be disturbed.
 
         Raises
         ------
-        GraphError
+        GraphError, InferenceError
             As `inside`, and if the tensor named for the bottleneck is none.
         """
-        inside = self.inside
-        return anatomy(inside.model, inside.probe, inside.output, self.at)
+        return self._looked[1]
+
+    @cached_property
+    def _looked(self) -> tuple[Inside, Anatomy]:
+        """The graph as it is, or, if its bottleneck hides in a local function, inlined."""
+        model = in_order(load_graph(self._network.session.path))
+        trials = [model, in_order(inlined(model))] if model.functions else [model]
+        for trial in trials:
+            inside = self._inside(trial)
+            try:
+                found = anatomy(trial, inside.probe, inside.output, self.at)
+            except GraphError:
+                if trial is trials[-1]:
+                    raise
+                continue
+            if found.bottleneck is not None:
+                break
+        return inside, found
+
+    def _inside(self, model: Any) -> Inside:
+        path, source = self._network.session.path, self._network.source
+        port = self._network.session.inputs[source.index]
+        image = trial_image(self._shape, source.axes)
+        seen = seen_values(path, expose_all(model).SerializeToString(), {port.name: image})
+        values = {key: Value(*value) for key, value in seen.items()}
+        values[port.name] = Value(self._shape, str(port.dtype))
+        result = self._network.result
+        return Inside(
+            path=path,
+            model=model,
+            output=self._network.session.outputs[result.index].name,
+            probe=Probe(port.name, source.axes, self._shape, values),
+            image=image,
+            device=self._device,
+            threads=self._threads,
+            batch=result.axes.index("b") if "b" in result.axes else None,
+        )
 
     @property
     def record(self) -> Mapping[str, Any]:

@@ -1,9 +1,11 @@
 """Where a network can be disturbed, and that what an estimator sees is what was asked for."""
 
 import numpy as np
+import onnx
 import pytest
 from families.building import built, find
 from masked_runs import row_by_row
+from onnx import helper
 
 from onnx_cte.errors import NothingToRank, NotOffered, OptionError
 from onnx_cte.estimators import CTE
@@ -124,3 +126,45 @@ def test_models_without_bottleneck_are_listed_not_scored():
     assert fed.failed == ()
     with pytest.raises(NothingToRank, match="hrnet: no bottleneck to disturb"):
         rank(bank[:1], images, dropout, device="cpu", jobs=1)
+
+
+def rewritten(name, path, change):
+    model = onnx.load(built(find(name)))
+    change(model)
+    onnx.save(model, path)
+    return OnnxModel(path.stem, path).open("cpu", 1)
+
+
+def test_a_network_inside_a_local_function_is_looked_into(tmp_path):
+    def wrap(model):
+        graph = model.graph
+        inputs = [graph.input[0].name, *(tensor.name for tensor in graph.initializer)]
+        outputs = [value.name for value in graph.output]
+        body = helper.make_function(
+            "mine", "Net", inputs, outputs, list(graph.node), model.opset_import
+        )
+        del graph.node[:]
+        graph.node.append(helper.make_node("Net", inputs, outputs, domain="mine"))
+        model.functions.append(body)
+        model.opset_import.append(helper.make_opsetid("mine", 1))
+
+    wrapped = rewritten("hand-channels-last-outer", tmp_path / "wrapped.onnx", wrap)
+    needs = Needs((Dropout(0.3),))
+    assert wrapped.refuses(needs) == ""
+    plain = opened("hand-channels-last-outer")
+    found, due = (model.observe(picture(), needs, 0) for model in (wrapped, plain))
+    np.testing.assert_allclose(
+        found.perturbed["dropout=0.3"].maps, due.perturbed["dropout=0.3"].maps, atol=1e-5
+    )
+
+
+def test_nodes_may_stand_in_any_order(tmp_path):
+    def reverse(model):
+        nodes = list(model.graph.node)[::-1]
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
+
+    reversed_ = rewritten("hand-channels-last-outer", tmp_path / "reversed.onnx", reverse)
+    tensor = reversed_.grey_box.anatomy.bottleneck.tensor
+    assert tensor == opened("hand-channels-last-outer").grey_box.anatomy.bottleneck.tensor
+    assert reversed_.refuses(Needs((Dropout(0.3),))) == ""
