@@ -86,6 +86,9 @@ class Engine:
         The way that was proven.
     fell_back : tuple of str
         Why others were not taken, one text a mode.
+    difference : float
+        The largest that was found when it was proven, relative to the largest output: of a mask
+        of ones from the untouched network, and of rows run together from rows run by themselves.
 
     Raises
     ------
@@ -108,8 +111,8 @@ class Engine:
         self._row_bytes = _row_bytes(inside.probe)
         masked = self._masked_model()
         reference = self._session(masked)
-        trials, expected = self._expectation(reference, plain)
-        tolerance = TOLERANCE if _single(inside) else COARSE
+        trials, expected, self.difference = self._expectation(reference, plain)
+        allowed = tolerance(inside)
         self.mode: Mode = "masked"
         self.fell_back: tuple[str, ...] = ()
         for mode in modes:
@@ -118,15 +121,16 @@ class Engine:
             try:
                 session = self._session(self._rewritten(masked, mode))
                 rows = self._feed(session, inside.image, trials)
-                worst = _difference(rows, expected)
-                if not worst <= tolerance:
+                worst = relative_difference(rows, expected)
+                if not worst <= allowed:
                     session.close()
-                    raise GraphError(f"differs by {worst:.1e}, more than {tolerance:.0e}")
+                    raise GraphError(f"differs by {worst:.1e}, more than {allowed:.0e}")
             except (GraphError, InferenceError) as error:
                 self.fell_back += (f"{mode}: {error}",)
                 continue
             reference.close()
             reference, self.mode = session, mode
+            self.difference = max(self.difference, worst)
             break
         self._run_rows = reference
 
@@ -205,8 +209,8 @@ class Engine:
 
     def _expectation(
         self, masked: Session, plain: Callable[[NDArray[np.float32]], NDArray[Any]]
-    ) -> tuple[dict[str, NDArray[np.float32]], NDArray[Any]]:
-        """Masks to try, ones first, and what the masked network gives for each by itself."""
+    ) -> tuple[dict[str, NDArray[np.float32]], NDArray[Any], float]:
+        """Masks to try, ones first, what each gives by itself, and how far ones are off."""
         rng = np.random.default_rng(0)
         trials = {}
         for tap in self.taps:
@@ -221,21 +225,21 @@ class Engine:
         ]
         untouched = np.asarray(plain(image))
         name = self.inside.path.name
-        changed = _difference(rows[0], untouched)
-        if not changed <= (TOLERANCE if _single(self.inside) else COARSE):
+        changed = relative_difference(rows[0], untouched)
+        if not changed <= tolerance(self.inside):
             raise GraphError(
                 f"{name}: with a mask of ones its output differs from the untouched network's by "
                 f"{changed:.1e} of the largest value; the network depends on how it is executed"
             )
-        if max(_difference(row, untouched) for row in rows[1:]) <= NO_EFFECT:
+        if max(relative_difference(row, untouched) for row in rows[1:]) <= NO_EFFECT:
             tensors = ", ".join(f"'{tap.tensor}'" for tap in self.taps)
             raise GraphError(
                 f"{name}: output '{self.inside.output}' does not change when {tensors} is "
                 "disturbed; name another tensor with --at, or disturb the input"
             )
         if self.inside.batch == 0:
-            return trials, np.concatenate(rows)
-        return trials, np.stack(rows)
+            return trials, np.concatenate(rows), changed
+        return trials, np.stack(rows), changed
 
     def _check_width(self, tap: Tap, factor: NDArray[np.float32]) -> None:
         widths = (tap.channels, 1) if self.pointwise else (tap.channels,)
@@ -260,6 +264,11 @@ def _row_bytes(probe: Probe) -> float:
     return 3.0 * max(sizes, default=0)
 
 
+def tolerance(inside: Inside) -> float:
+    """Largest difference, relative to the largest output, that its precision excuses."""
+    return TOLERANCE if _single(inside) else COARSE
+
+
 def _single(inside: Inside) -> bool:
     """Whether it computes in single precision throughout, or in double."""
     rounded = ("QuantizeLinear", "Integer", "QLinear")
@@ -269,7 +278,7 @@ def _single(inside: Inside) -> bool:
     )
 
 
-def _difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
+def relative_difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
     """Largest difference, relative to the largest value expected; NaN counts as infinite."""
     if found.shape != expected.shape:
         return float("inf")

@@ -147,7 +147,11 @@ class GreyBox:
                 named = ", ".join(f"'{tap.tensor}' ({tap.name})" for tap in found.candidates[:5])
                 return (
                     f"no bottleneck to disturb by {perturbation.name}: {found.reason}. "
-                    + (f"Name a tensor for it with --at, such as {named}; or " if named else "")
+                    + (
+                        f"Name a tensor for it by --at MODEL=TENSOR, such as {named}; or "
+                        if named
+                        else ""
+                    )
                     + "disturb the input, as --perturb noise=0.1 does"
                 )
             self._engine(self.resolve(perturbation.taps), self._pointwise(perturbation))

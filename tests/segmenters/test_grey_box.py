@@ -86,7 +86,7 @@ def test_a_network_without_bottleneck_says_why_and_takes_one_by_name():
     refusal = opened("hrnet").refuses(CTE(perturbations=Dropout(0.1)).needs)
     assert "no bottleneck to disturb by dropout=0.1" in refusal
     assert "scales run side by side, as in HRNet" in refusal
-    assert "Name a tensor for it with --at, such as '" in refusal
+    assert "Name a tensor for it by --at MODEL=TENSOR, such as '" in refusal
     tensor = opened("hrnet").grey_box.anatomy.candidates[0].tensor
     named = opened("hrnet", at=tensor)
     assert named.refuses(CTE(perturbations=Dropout(0.1)).needs) == ""
