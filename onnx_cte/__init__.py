@@ -19,6 +19,7 @@ from onnx_cte.errors import (
     LabelsError,
     ModelError,
     NothingToRank,
+    NotOffered,
     OptionError,
     OutputError,
     SelfTestFailed,
@@ -33,14 +34,27 @@ from onnx_cte.metrics.masks import (
     mean_entropy,
     normalized_hamming,
 )
-from onnx_cte.perturbations import Brightness, Contrast, Flip, Gamma, GaussianNoise, Rotation
+from onnx_cte.perturbations import (
+    Brightness,
+    Contrast,
+    Dropout,
+    FeatureDrop,
+    FeatureNoise,
+    Flip,
+    Gamma,
+    GaussianNoise,
+    Rotation,
+)
 from onnx_cte.ranking import Ranking, Score
 from onnx_cte.report import read_ranking, write_evaluation, write_report
 from onnx_cte.runner import rank, rank_each
 from onnx_cte.segmenters import BlackBox, OnnxModel, open_models
+from onnx_cte.separation import Separation
 from onnx_cte.simulation import NucleiField, simulate_images, simulate_nuclei
+from onnx_cte.sweep import Sweep, SweepRow, sweep, sweep_each
 from onnx_cte.types import (
     Estimator,
+    FeaturePerturbation,
     Image,
     InputPerturbation,
     Model,
@@ -62,7 +76,11 @@ __all__ = [
     "Contrast",
     "DescriptorError",
     "DeviceError",
+    "Dropout",
     "Estimator",
+    "FeatureDrop",
+    "FeatureNoise",
+    "FeaturePerturbation",
     "Flip",
     "Gamma",
     "GaussianNoise",
@@ -76,6 +94,7 @@ __all__ = [
     "Model",
     "ModelError",
     "Needs",
+    "NotOffered",
     "NothingToRank",
     "NucleiField",
     "Observation",
@@ -88,6 +107,9 @@ __all__ = [
     "Score",
     "Segmenter",
     "SelfTestFailed",
+    "Separation",
+    "Sweep",
+    "SweepRow",
     "agreement",
     "bundled_models",
     "effective_invariance",
@@ -102,6 +124,8 @@ __all__ = [
     "read_ranking",
     "simulate_images",
     "simulate_nuclei",
+    "sweep",
+    "sweep_each",
     "write_evaluation",
     "write_report",
 ]

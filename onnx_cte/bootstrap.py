@@ -5,6 +5,7 @@ and the estimator scores the drawn evidence again. All models share each draw, w
 intervals of ranks and of differences; overlap of two models' own intervals would not.
 """
 
+import itertools
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,12 @@ class Judgement:
         All ranks, if there are fewer than `FEWEST` groups.
     undecided : tuple of (str, str)
         Pairs, the better one first, that the images cannot tell apart.
+    contrasts : mapping of (str, str) to float
+        By pair, the better one first: by how many standard errors their scores differ. That is
+        the difference of the scores over the standard deviation of the difference in the draws,
+        which share their images; 0 for equal scores, infinite if the difference is the same in
+        every draw. Left out are pairs of which a score is not finite, and all pairs if there are
+        fewer than `FEWEST` groups.
     """
 
     def __init__(
@@ -72,6 +79,15 @@ class Judgement:
                 oriented[place[b]],
             )
         )
+        contrasts = {
+            (a, b): _contrast(
+                drawn[:, place[a]], drawn[:, place[b]], self.values[a], self.values[b]
+            )
+            for a, b in itertools.combinations(self.order, 2)
+        }
+        self.contrasts = {
+            pair: contrast for pair, contrast in contrasts.items() if not math.isnan(contrast)
+        }
 
 
 def _best_first(value: float, model: str) -> tuple[bool, float, str]:
@@ -142,3 +158,20 @@ def _undecided(
         return True
     low, high = np.percentile(difference, LEVEL)
     return bool(low <= 0 <= high)
+
+
+def _contrast(
+    a: NDArray[np.float64], b: NDArray[np.float64], whole_a: float, whole_b: float
+) -> float:
+    """Standard errors between two models' scores; NaN where there are no draws to tell."""
+    difference = abs(whole_a - whole_b)
+    with np.errstate(invalid="ignore"):  # an estimator may give infinite scores
+        drawn = a - b
+    drawn = drawn[np.isfinite(drawn)]
+    if drawn.size < 2 or not math.isfinite(difference):
+        return math.nan
+    if difference == 0:
+        return 0.0
+    # The standard deviation of equal numbers may come out as their rounding instead of 0.
+    error = 0.0 if drawn.min() == drawn.max() else float(drawn.std(ddof=1))
+    return difference / error if error else math.inf

@@ -55,6 +55,15 @@ class Score:
     foreground: float = math.nan
     by_image: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def blind(self) -> bool:
+        """Whether the score says only that the model sees nothing.
+
+        It is undefined, or it is 0 and most undisturbed predictions are without any foreground. A
+        score of 0 of a model that sees something is another matter: its predictions do not hold.
+        """
+        return math.isnan(self.value) or (self.value == 0 and self.foreground == 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Ranking(Sequence[Score]):
@@ -78,7 +87,8 @@ class Ranking(Sequence[Score]):
         Images that no model could be judged on.
     seed : int
     provenance : mapping of str to JSON values
-        Versions, provider, hashes of the models, times.
+        Versions, provider, hashes of the models, times; ``sweep``, if a sweep chose the
+        perturbation (`onnx_cte.sweep`).
     separation : Separation or None
         How far the scores are apart, for what is uncertain about them; None if no model could be
         ranked, or if nobody measured it.
@@ -134,7 +144,10 @@ class Ranking(Sequence[Score]):
         if self.separation is None:
             return ""
         return doubt_about(
-            self.separation, self.values.values(), greater_is_better=self.greater_is_better
+            self.separation,
+            self.values.values(),
+            greater_is_better=self.greater_is_better,
+            swept="sweep" in self.provenance,
         )
 
     def _contradicted(self) -> tuple[str, ...]:

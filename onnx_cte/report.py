@@ -239,6 +239,7 @@ def _separation_to_json(found: Separation | None) -> dict[str, Any] | None:
         "decided": found.decided,
         "stability": _null(found.stability),
         "draws": found.draws,
+        "contrast": _null(found.contrast),
     }
 
 
@@ -252,6 +253,7 @@ def _separation(document: Mapping[str, Any] | None) -> Separation | None:
         decided=document["decided"],
         stability=_nan(document["stability"]),
         draws=document["draws"],
+        contrast=_nan(document.get("contrast")),
     )
 
 

@@ -5,6 +5,7 @@ with its reason; a model that cannot show what one estimator needs becomes such 
 estimator alone.
 """
 
+import itertools
 import math
 import os
 import shutil
@@ -129,7 +130,7 @@ def rank_each(
     OptionError, DeviceError
         As in `rank`.
     """
-    _check_options(models, images, estimators, seed, device, jobs)
+    check_options(models, images, estimators, seed, device, jobs)
     bank = sorted(models, key=lambda model: model.name)
     refs = sorted(images, key=lambda ref: ref.name)
     unlisted: tuple[tuple[str, str], ...] = tuple(getattr(images, "skipped", ()))
@@ -166,7 +167,7 @@ def rank_each(
     return _rankings(run, unlisted, made_with)
 
 
-def _check_options(
+def check_options(
     models: object,
     images: object,
     estimators: Sequence[Estimator],
@@ -222,11 +223,12 @@ def _rankings(
         name, reason = unusable[0]
         raise NothingToRank(f"none of {len(run.refs)} images can be used; {name}: {reason}")
     if not run.notes:
-        # Each once, whichever estimators it concerns.
-        failed = sorted({pair for column in run.failed for pair in column})
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in failed)
-        count = len({name for name, _ in failed})
-        raise NothingToRank(f"none of {count} models can be used; {reasons}")
+        # Each model once: of fifteen perturbations it may refuse each in almost the same words.
+        first: dict[str, str] = {}
+        for name, reason in itertools.chain.from_iterable(run.failed):
+            first.setdefault(name, reason)
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(first.items()))
+        raise NothingToRank(f"none of {len(first)} models can be used; {reasons}")
     usable = [i for i in range(len(run.refs)) if i not in run.unusable]
     names = [run.refs[i].name for i in usable]
     groups = [run.refs[i].group or run.refs[i].name for i in usable]
@@ -245,12 +247,18 @@ def _rankings(
         if column:
             bank = Bank({model: [row[i] for i in usable] for model, row in column.items()})
             judged = Judgement(bank, estimator, groups, run.seed)
+            scores = tuple(_score(run, judged, bank, model, names) for model in judged.order)
+            seeing = {score.model for score in scores if not score.blind}
             ranking = replace(
                 ranking,
-                scores=tuple(_score(run, judged, bank, model, names) for model in judged.order),
+                scores=scores,
                 undecided=judged.undecided,
                 separation=separation(
-                    judged.values, judged.intervals, judged.undecided, _by_draw(estimator, bank)
+                    judged.values,
+                    judged.intervals,
+                    judged.undecided,
+                    _by_draw(estimator, bank),
+                    [found for pair, found in judged.contrasts.items() if seeing.issuperset(pair)],
                 ),
             )
         rankings.append(ranking)

@@ -48,6 +48,10 @@ class Separation:
     draws : int
         Of each random perturbation; 1 if nothing is drawn more than once, 0 if the estimator
         perturbs nothing.
+    contrast : float
+        By how many standard errors the scores of a pair of models differ (see
+        `onnx_cte.bootstrap`), median over the pairs of models that see anything: a single bad
+        model, far from all others, does not raise it. NaN if there is no such pair.
     """
 
     spread: float
@@ -56,6 +60,7 @@ class Separation:
     decided: int
     stability: float
     draws: int
+    contrast: float = math.nan
 
     @property
     def ratio(self) -> float:
@@ -71,9 +76,12 @@ class Separation:
         if not math.isnan(self.width):
             ratio = f" (ratio {self.ratio:.1f})" if math.isfinite(self.ratio) else ""
             beside = f" against a half-width of {self.width:.3f}{ratio}"
+        typical = ""
+        if math.isfinite(self.contrast):
+            typical = f", a typical one by {self.contrast:.1f} standard errors"
         parts = [
             f"scores spread {self.spread:.3f} over models{beside}",
-            f"{self.decided} of {self.pairs} pairs told apart",
+            f"{self.decided} of {self.pairs} pairs told apart{typical}",
         ]
         if not math.isnan(self.stability):
             parts.append(f"rank stability over {self.draws} draws: tau {self.stability:.2f}")
@@ -85,6 +93,7 @@ def separation(
     intervals: Mapping[str, tuple[float, float]],
     undecided: Collection[tuple[str, str]],
     by_draw: Sequence[Mapping[str, float]] | None = None,
+    contrasts: Collection[float] = (),
 ) -> Separation:
     """Measure how well scores separate.
 
@@ -99,6 +108,8 @@ def separation(
     by_draw : sequence of mappings or None
         Scores by model from each draw of the random perturbations alone; empty if nothing was drawn
         twice, None if the estimator perturbs nothing.
+    contrasts : collection of float
+        Standard errors between the scores of each pair that counts.
 
     Returns
     -------
@@ -126,11 +137,16 @@ apart; rank stability over 2 draws: tau 0.33
         decided=len(apart),
         stability=_stability(by_draw or ()),
         draws=0 if by_draw is None else max(len(by_draw), 1),
+        contrast=median(contrasts) if contrasts else math.nan,
     )
 
 
 def doubt_about(
-    found: Separation, values: Collection[float], *, greater_is_better: bool = True
+    found: Separation,
+    values: Collection[float],
+    *,
+    greater_is_better: bool = True,
+    swept: bool = False,
 ) -> str:
     """Why the perturbation of a ranking says little about its models, with the way out.
 
@@ -147,6 +163,8 @@ def doubt_about(
         The scores; those that are not finite do not count.
     greater_is_better : bool
         If not, scores next to 1 are no sign that no model answers.
+    swept : bool
+        Whether the perturbation was chosen by a sweep, which is then no way out.
 
     Returns
     -------
@@ -182,10 +200,10 @@ def doubt_about(
         )
     if not reasons:
         return ""
-    return (
-        f"the perturbation says little about these models: {'; '.join(reasons)}; "
-        f"try a stronger perturbation, or --perturb auto{more}"
-    )
+    way_out = "try a stronger perturbation, or --perturb auto"
+    if swept:
+        way_out = "a sweep found none that says more; try one of the input, as --perturb noise=0.1"
+    return f"the perturbation says little about these models: {'; '.join(reasons)}; {way_out}{more}"
 
 
 def _stability(by_draw: Sequence[Mapping[str, float]]) -> float:

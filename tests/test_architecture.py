@@ -16,7 +16,9 @@ MAY_IMPORT = {  # room: the rooms it may use
     "bank": set(),
     "percentiles": set(),
     "types": {"bank", "errors"},
-    "ranking": {"tables"},
+    "correlation": {"errors"},
+    "separation": {"correlation"},
+    "ranking": {"separation", "tables"},
     "steps": {"errors", "percentiles"},
     "preprocessing": {"errors", "steps"},
     "images": {"errors", "types"},
@@ -32,16 +34,19 @@ MAY_IMPORT = {  # room: the rooms it may use
     "segmenters": {"errors", "types", "descriptor", "preprocessing", "tiling", "perturbations"}
     | {"graph", "sessions"},
     "bootstrap": {"bank", "types"},
-    "agreement": {"errors", "ranking", "tables"},
-    "report": {"errors", "ranking", "agreement"},
+    "agreement": {"correlation", "errors", "ranking", "tables"},
+    "report": {"errors", "ranking", "agreement", "separation"},
     "console": {"ranking", "agreement", "tables"},
     "evidence": {"errors", "bank"},
     "provenance": set(),
     "measuring": {"errors", "types", "bank", "evidence", "provenance"},
     "runner": {"errors", "types", "bank", "bootstrap", "evidence", "measuring"}
-    | {"provenance", "ranking"},
+    | {"provenance", "ranking", "separation"},
+    "sweep": {"bootstrap", "errors", "estimators", "perturbations", "ranking", "runner"}
+    | {"tables", "types"},
     "cli": {"errors", "images", "segmenters", "estimators", "metrics", "perturbations", "runner"}
-    | {"agreement", "report", "console", "tables", "types", "bundled", "simulation"},
+    | {"agreement", "report", "console", "ranking", "tables", "types", "bundled", "simulation"}
+    | {"graph", "sweep"},
 }
 DOORS = {  # the only rooms that may import a heavy or replaceable package
     "onnx": {"graph"},

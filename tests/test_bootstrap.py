@@ -118,6 +118,42 @@ def test_equal_models_share_their_ranks():
     assert found.undecided == (("a", "b"),)
 
 
+def test_contrast_is_the_difference_in_standard_errors():
+    rng = np.random.default_rng(0)
+    a, b = 0.8 + 0.05 * rng.normal(size=60), 0.7 + 0.05 * rng.normal(size=60)
+    picks = [rng.choice(60, 60) for _ in range(4000)]
+    drawn = [a[pick].mean() - b[pick].mean() for pick in picks]
+    found = judged(bank(a=a, b=b), estimator=Lowest()).contrasts
+    assert list(found) == [("b", "a")]
+    expected = (a.mean() - b.mean()) / np.std(drawn, ddof=1)
+    assert found["b", "a"] == pytest.approx(expected, rel=0.1)
+    # Twice the distance for the same noise is twice the contrast.
+    further = judged(bank(a=a + (a.mean() - b.mean()), b=b), estimator=Lowest()).contrasts
+    assert further["b", "a"] == pytest.approx(2 * found["b", "a"])
+
+
+def test_contrast_is_paired():
+    # What two models share, image by image, is no error of their difference.
+    rng = np.random.default_rng(0)
+    base, own = rng.random(40) * 0.6, 0.01 * rng.normal(size=(2, 40))
+    paired = judged(bank(a=base + 0.1 + own[0], b=base + own[1])).contrasts["a", "b"]
+    apart = judged(bank(a=base + 0.1, b=rng.permutation(base))).contrasts["a", "b"]
+    assert paired > 3 * apart
+
+
+def test_contrasts_at_the_edges():
+    values = np.random.default_rng(0).random(20)
+    level, low = np.full(20, 0.75), np.full(20, 0.25)
+    found = judged(bank(a=values, b=values, c=level, d=low)).contrasts
+    assert found["a", "b"] == 0
+    assert found["c", "d"] == math.inf
+    assert len(found) == 6
+    few = judged(bank(a=[0.9] * 4, b=[0.1] * 4))
+    assert few.contrasts == {}
+    undefined = Bank({"n": [None] * 6, "a": [{"value": 0.1, "foreground": 0.1}] * 6})
+    assert judged(undefined).contrasts == {}
+
+
 def test_infinite_scores_are_borne():
     class Infinite(Lowest):
         def score(self, bank):
@@ -125,4 +161,5 @@ def test_infinite_scores_are_borne():
 
     found = judged(bank(a=[0.5] * 6, b=[0.5] * 6), estimator=Infinite())
     assert found.order == ["b", "a"]
+    assert found.contrasts == {}
     assert all(map(math.isnan, found.intervals["b"]))

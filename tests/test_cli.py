@@ -80,7 +80,8 @@ def test_evaluate_sets_estimators_beside_the_truth(place):
     result = call("evaluate", "models", "images", "labels", "--out", "e")
     assert result.exit_code == 0, result.output
     for title in ("cte nhd noise=0.1", "cte ei gamma=1.1..1.2", "confidence", "entropy"):
-        assert result.stdout.count(title) == 2
+        # Beside the performance, in how it separates, and in how it agrees.
+        assert result.stdout.count(title) == 3
     document = json.loads(Path("e/evaluation.json").read_text())
     assert len(document["agreement"]) == 6
     assert document["agreement"][0]["models"] == 3
@@ -96,7 +97,7 @@ def test_evaluate_with_one_metric_and_perturbation(place):
     document = json.loads(Path("onnx-cte-evaluation/evaluation.json").read_text())
     assert result.exit_code == 0
     assert [row["estimator"] for row in document["agreement"]] == [
-        "CTE(metric='nhd', perturbations=(Flip(axis='x'),))",
+        "CTE(metric='nhd', perturbations=(Flip(axis='x'),), draws=2)",
         "Confidence(kind='confidence')",
         "Confidence(kind='entropy')",
     ]
@@ -204,6 +205,35 @@ def only_broken_models(place):
             2,
             "estimator 'confidence' does not take these options: .*metric",
         ),
+        (
+            lambda _: ["rank", "models", "images", "--estimator", "confidence", "--draws", "3"],
+            2,
+            "estimator 'confidence' does not take these options: .*draws",
+        ),
+        (
+            lambda _: ["rank", "models", "images", "--draws", "0"],
+            2,
+            "draws is an integer of at least 1, not 0",
+        ),
+        (
+            lambda _: ["evaluate", "models", "images", "labels", "--draws", "0"],
+            2,
+            "draws is an integer of at least 1, not 0",
+        ),
+        (
+            lambda _: ["rank", "models", "images", "--without-bottleneck", "dropout=0.2"],
+            2,
+            "--without-bottleneck takes a perturbation of the input, and 'dropout=0.2' disturbs "
+            "feature maps inside a network; write for example noise=0.1",
+        ),
+        (
+            lambda _: [
+                *("rank", "models", "images", "--estimator", "confidence"),
+                *("--without-bottleneck", "noise=0.1"),
+            ],
+            2,
+            "estimator 'confidence' does not take these options: .*perturbations",
+        ),
         (lambda _: ["rank", "models", "images", "--jobs", "0"], 2, "at least 1, not 0"),
         (lambda _: ["rank", "models", "images", "--threshold", "2"], 2, r"in \[0, 1\), not 2"),
         (lambda _: ["rank", "models"], 2, "Missing argument 'IMAGES'"),
@@ -220,7 +250,7 @@ def test_bad_input_is_told_in_one_line(place, arrange, code, complaint):
 
 
 def test_cuda_asked_for_and_absent(place, monkeypatch):
-    monkeypatch.setattr("onnx_cte.sessions._cuda_works", lambda: (False, "there is none"))
+    monkeypatch.setattr("onnx_cte.sessions.devices._cuda_works", lambda: (False, "there is none"))
     result = call("rank", "models", "images", "--device", "cuda")
     assert result.exit_code == 1
     assert "'cuda' was asked for, but only 'cpu' works here: there is none" in result.stderr
@@ -309,3 +339,120 @@ def test_names_from_an_editor_on_windows(place):
     result = call("rank", "models", "images", "--only", "latin.txt")
     assert result.exit_code == 2
     assert "--only latin.txt: expected a text file in UTF-8" in result.stderr
+
+
+def test_draws_reach_the_estimator(place):
+    result = call("rank", "models", "images", "--draws", 3)
+    assert "rank stability over 3 draws: tau" in result.stdout
+    assert read_ranking("onnx-cte-results").estimator == repr(CTE(draws=3))
+    result = call(
+        *("evaluate", "models", "images", "labels", "--metric", "nhd", "--perturb", "noise=0.1"),
+        *("--draws", 1, "--out", "e"),
+    )
+    assert "stability" not in result.stdout
+    document = json.loads(Path("e/evaluation.json").read_text())
+    assert document["agreement"][0]["estimator"] == repr(CTE(draws=1))
+    call("rank", "models", "images", "--out", "default")
+    assert read_ranking("default").estimator == repr(CTE())
+    assert f"[default: {CTE().draws}]" in call("rank", "--help").stdout
+
+
+@pytest.fixture
+def refusing(place, monkeypatch):
+    """These of the models refuse gamma, as those without a bottleneck refuse dropout."""
+    names = []
+
+    def refuses(self, needs):
+        gamma = any(p.name.startswith("gamma") for p in needs.perturbations)
+        return "there is no bottleneck in it" if gamma and self.name in names else ""
+
+    monkeypatch.setattr(
+        "onnx_cte.segmenters.onnx_model.OnnxSegmenter.refuses", refuses, raising=False
+    )
+    return names
+
+
+GAMMA = ("rank", "models", "images", "--perturb", "gamma", "--draws", 1)
+SECOND = (*GAMMA, "--without-bottleneck", "noise=0.1")
+
+
+def test_a_second_ranking_for_models_without_a_bottleneck(refusing):
+    refusing[:] = ["sharp"]
+    result = call(*SECOND)
+    assert result.exit_code == 3
+    first, second = result.stdout.split("sharp cannot be disturbed where --perturb says. ")
+    assert "failed, not ranked\n  sharp: there is no bottleneck in it" in first
+    assert second.startswith("All models by cte nhd noise=0.1 x1; do not compare its scores")
+    assert "failed" not in second
+    folder = Path("onnx-cte-results")
+    assert set(read_ranking(folder).values) == {"steady", "jumpy"}
+    beside = read_ranking(folder / "without-bottleneck")
+    assert [score.model for score in beside] == ["steady", "sharp", "jumpy"]
+    assert beside.failed == ()
+    # The same as if it had been asked for by itself: nothing is mixed.
+    call("rank", "models", "images", "--draws", 1, "--out", "alone")
+    assert but_for_times(read_ranking("alone")) == but_for_times(beside)
+    assert sorted(os.listdir(folder / "without-bottleneck")) == [
+        "images.csv",
+        "ranking.csv",
+        "ranking.json",
+    ]
+
+
+def test_without_the_option_there_is_no_second_ranking(refusing):
+    refusing[:] = ["sharp"]
+    result = call(*GAMMA)
+    assert result.exit_code == 3
+    assert "where --perturb says" not in result.stdout
+    assert not Path("onnx-cte-results/without-bottleneck").exists()
+
+
+def test_no_second_ranking_where_nothing_was_refused(refusing):
+    Path("models/notes.onnx").write_text("no network")
+    result = call(*SECOND)
+    assert result.exit_code == 3  # for the model that is none
+    told = "no model refused cte nhd gamma=1.1..1.2 x1, so there is no second ranking"
+    assert told in result.stdout
+    assert result.stdout.count("written") == 1
+    assert not Path("onnx-cte-results/without-bottleneck").exists()
+    (document,) = json.loads(call(*SECOND, "--json").stdout)
+    assert document["failed"][0][0] == "notes"
+
+
+def test_if_all_refuse_the_second_ranking_stands_alone(refusing):
+    refusing[:] = ["steady", "sharp", "jumpy"]
+    result = call(*SECOND)
+    assert result.exit_code == 3
+    assert result.stdout.startswith(
+        "no model can be disturbed where --perturb says (jumpy: there is no bottleneck in it). "
+        "All models by cte nhd noise=0.1 x1 instead\n\nrank  model"
+    )
+    assert result.stdout.count("rank  model") == 1
+    assert len(read_ranking("onnx-cte-results/without-bottleneck")) == 3
+    assert len(read_ranking("onnx-cte-results").failed) == 3
+    alone = call(*GAMMA, "--out", "alone")
+    assert alone.exit_code == 1
+    assert "none of 3 models can be used; jumpy: there is no bottleneck in it;" in alone.stderr
+
+
+def test_two_rankings_as_json(refusing):
+    refusing[:] = ["sharp"]
+    result = call(*SECOND, "--json")
+    assert result.exit_code == 3
+    folder = Path("onnx-cte-results")
+    assert json.loads(result.stdout) == [
+        json.loads((path / "ranking.json").read_text())
+        for path in (folder, folder / "without-bottleneck")
+    ]
+
+
+def test_an_evaluation_goes_on_without_what_no_model_offers(refusing):
+    refusing[:] = ["steady", "sharp", "jumpy"]
+    result = call("evaluate", "models", "images", "labels", "--metric", "nhd", "--out", "e")
+    assert result.exit_code == 3
+    rows = [line.split() for line in result.stdout.splitlines()]
+    (row,) = (r for r in rows if r[:3] == ["cte", "nhd", "gamma=1.1..1.2"])
+    assert row[3:] == ["0", *["-"] * 7, "0", "-", "-"]
+    assert "sharp: there is no bottleneck in it (by cte nhd gamma=1.1..1.2)" in result.stdout
+    document = json.loads(Path("e/evaluation.json").read_text())
+    assert [len(found["ranking"]) for found in document["rankings"]] == [3, 0, 3, 3]

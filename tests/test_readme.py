@@ -20,7 +20,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in ("plate7", "val/images", "val/labels"):
         (tmp_path / folder).mkdir(parents=True)
-    for name, image, labels in oc.simulate_images(3, 0, shape=(64, 64)):
+    for name, image, labels in oc.simulate_images(5, 0, shape=(64, 64)):
         tifffile.imwrite(tmp_path / "plate7" / f"{name}.tif", image)
         tifffile.imwrite(tmp_path / "val" / "images" / f"{name}.tif", image)
         tifffile.imwrite(tmp_path / "val" / "labels" / f"{name}.tif", labels.astype(np.uint16))
@@ -40,7 +40,7 @@ def test_the_python_code_runs(place, capsys):
         "ClassVar": ClassVar,
         "__name__": "readme",
     }
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
     for block in BLOCKS:
         exec(compile(block, "README.md", "exec"), names)
     printed = capsys.readouterr().out

@@ -108,19 +108,19 @@ def test_values_by_image(tmp_path):
     ("found", "expected"),
     [
         (
-            Separation(0.5, 0.25, 3, 2, 0.5, 2),
+            Separation(0.5, 0.25, 3, 2, 0.5, 2, 4.5),
             {"spread": 0.5, "width": 0.25, "ratio": 2.0, "pairs": 3, "decided": 2,
-             "stability": 0.5, "draws": 2},
+             "stability": 0.5, "draws": 2, "contrast": 4.5},
         ),
         (
             Separation(0.5, 0.0, 3, 2, NAN, 0),
             {"spread": 0.5, "width": 0.0, "ratio": None, "pairs": 3, "decided": 2,
-             "stability": None, "draws": 0},
+             "stability": None, "draws": 0, "contrast": None},
         ),
         (
             Separation(NAN, NAN, 0, 0, NAN, 1),
             {"spread": None, "width": None, "ratio": None, "pairs": 0, "decided": 0,
-             "stability": None, "draws": 1},
+             "stability": None, "draws": 1, "contrast": None},
         ),
         (None, None),
     ],
@@ -138,6 +138,11 @@ def test_files_of_before_there_was_a_separation_are_read(tmp_path):
     document = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))
     del document["separation"]
     assert ranking_from_json(document).separation is None
+    write_report(replace(ranking(), separation=Separation(0.5, 0.2, 3, 2, 0.5, 2, 4.5)), tmp_path)
+    older = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))
+    del older["separation"]["contrast"]
+    found = ranking_from_json(older).separation
+    assert repr(found) == repr(Separation(0.5, 0.2, 3, 2, 0.5, 2))
     document["separation"] = {"spread": 1}
     with pytest.raises(OutputError, match="something missing or misshapen"):
         ranking_from_json(document)

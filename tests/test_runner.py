@@ -183,6 +183,17 @@ def test_only_what_changed_is_measured_afresh(place, monkeypatch, change):
     assert but_for_times(again) == but_for_times(ranked(place))
 
 
+def test_a_model_that_sees_nothing_does_not_count_in_the_contrast(place):
+    seeing = ranked(place)
+    blur(place / "models" / "blind.onnx", cut=5.0)
+    beside = ranked(place)
+    assert beside.values["blind"] == 0
+    assert (beside.separation.pairs, seeing.separation.pairs) == (6, 3)
+    assert beside.separation.contrast == seeing.separation.contrast > 0
+    assert "a typical one by" in str(beside.separation)
+    assert [score.blind for score in beside] == [False, False, False, True]
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -658,8 +669,8 @@ def test_alone_it_has_nothing_to_rank(place):
     images = Images(place / "images")
     with pytest.raises(NothingToRank, match=r"none of 2 models can be used; a: a black .*; b: a"):
         rank([easy("b"), easy("a")], images, INSIDE)
-    # Nor if no estimator is served by any; each reason is told once.
-    both = [INSIDE, CTE("ei", Dropout(0.1))]
+    # Nor if no estimator is served by any; each model is told once, whatever it refuses.
+    both = [INSIDE, CTE("ei", Dropout(0.1)), CTE("nhd", Dropout(0.1, taps="skips"))]
     with pytest.raises(NothingToRank) as told:
         rank_each([easy("b"), easy("a")], images, both)
     assert str(told.value).count("a black box can be disturbed") == 2

@@ -96,6 +96,19 @@ def test_ratio_at_the_edges():
     assert math.isnan(measured(dict.fromkeys("abc", 0.1), half=0.0).ratio)
 
 
+def test_contrast_is_the_median_over_pairs():
+    values = {"a": 0.9, "b": 0.8, "c": 0.4}
+    found = separation(values, around(values, 0.1), [], contrasts=[2.0, 40.0, 3.0])
+    assert found.contrast == 3.0
+    assert math.isnan(separation(values, around(values, 0.1), []).contrast)
+
+
+def test_text_with_a_contrast():
+    text = str(Separation(0.087, 0.008, 15, 14, NAN, 1, contrast=6.04))
+    assert text.endswith("; 14 of 15 pairs told apart, a typical one by 6.0 standard errors")
+    assert str(Separation(0.087, 0.008, 15, 14, NAN, 1, math.inf)).endswith("told apart")
+
+
 def test_text():
     assert str(Separation(0.087, 0.008, 15, 14, 0.93, 2)) == (
         "scores spread 0.087 over models against a half-width of 0.008 (ratio 10.9); 14 of 15 "
@@ -172,6 +185,16 @@ def test_a_blind_model_does_not_hide_that_the_others_do_not_answer():
     assert "but for those of 0 all scores lie in 0.990 .. 1.000" in text
     assert doubted((1.0, 0.999, 0.0, 0.0), pairs=6, decided=5) == ""
     assert doubted((1.0, 0.999, 0.99, 0.01), pairs=6, decided=6) == ""
+
+
+def test_the_way_out_of_a_sweep_is_no_sweep():
+    found = Separation(**{**FINE, "decided": 1})
+    text = doubt_about(found, SCORES, swept=True)
+    assert text.endswith(
+        "; a sweep found none that says more; try one of the input, as --perturb noise=0.1, or "
+        "more images"
+    )
+    assert doubt_about(Separation(**FINE), SCORES, swept=True) == ""
 
 
 def test_all_reasons_are_told():

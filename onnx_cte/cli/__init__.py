@@ -15,12 +15,15 @@ from PIL import Image as Picture
 
 from onnx_cte.agreement import agreement
 from onnx_cte.bundled import bundled_models
+from onnx_cte.cli.graphs import inspect_command, mask_command, split_command
 from onnx_cte.cli.options import (
+    DRAWS,
     IMAGE_OPTIONS,
     IMAGES,
     MODEL_OPTIONS,
     MODELS,
     RUN_OPTIONS,
+    given,
     images_of,
     models_of,
     out_option,
@@ -28,20 +31,23 @@ from onnx_cte.cli.options import (
     say,
     told,
 )
+from onnx_cte.cli.swept import asks_for_sweep, tell_sweeps
 from onnx_cte.console import agreement_text, ranking_text
-from onnx_cte.errors import unknown_name
+from onnx_cte.errors import OptionError, unknown_name
 from onnx_cte.estimators import CTE, Accuracy, Confidence, estimator_named, known_estimators
 from onnx_cte.images import Images
 from onnx_cte.metrics import METRICS
-from onnx_cte.perturbations import PERTURBATIONS, parse_perturbation
+from onnx_cte.perturbations import AUTO, PERTURBATIONS, parse_perturbation
+from onnx_cte.ranking import Ranking
 from onnx_cte.report import prepare_folder, ranking_to_json, write_evaluation, write_report
-from onnx_cte.runner import rank as rank_models
 from onnx_cte.runner import rank_each
 from onnx_cte.segmenters import open_models
 from onnx_cte.simulation import simulate_images
+from onnx_cte.sweep import Sweep, sweep, sweep_each
 from onnx_cte.tables import text_table
-from onnx_cte.types import Estimator
+from onnx_cte.types import Estimator, InputPerturbation, disturbs_input
 
+SECOND = "without-bottleneck"
 DEMO_IMAGES = 24
 
 
@@ -63,7 +69,17 @@ def main() -> None:
     "--perturb",
     multiple=True,
     metavar="NAME=VALUE",
-    help="As noise=0.1 or gamma=1.1..1.2; several are averaged. [default: noise=0.1]",
+    help="As noise=0.1, gamma=1.1..1.2 or dropout=0.2@decoder; several are averaged. auto, alone: "
+    "choose a dropout by a sweep over a sample of the images. [default: noise=0.1]",
+)
+@DRAWS
+@click.option(
+    "--without-bottleneck",
+    "fallback",
+    metavar="NAME=VALUE",
+    help="If some models cannot be disturbed where --perturb says, also rank ALL models by this "
+    "input perturbation, in a second ranking of its own; scores of different perturbations are "
+    "never mixed.",
 )
 @MODEL_OPTIONS
 @IMAGE_OPTIONS
@@ -76,6 +92,8 @@ def rank(
     estimator: str,
     metric: str | None,
     perturb: Sequence[str],
+    draws: int | None,
+    fallback: str | None,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -84,20 +102,71 @@ def rank(
     MODELS is a folder of BioImage Model Zoo packages and .onnx files, IMAGES a folder or a quoted
     pattern such as 'plate7/*.tif'.
     """
-    chosen: dict[str, Any] = {} if metric is None else {"metric": metric}
-    if perturb:
-        chosen["perturbations"] = tuple(map(parse_perturbation, perturb))
-    judge = estimator_named(estimator, **chosen)
+    chosen = given(metric=metric, draws=draws)
+    judges = []
+    if not (swept := asks_for_sweep(perturb, estimator)):
+        wanted = given(perturbations=tuple(map(parse_perturbation, perturb)) or None)
+        judges.append(estimator_named(estimator, **chosen, **wanted))
+    if fallback is not None:
+        judges.append(estimator_named(estimator, **chosen, perturbations=(_at_input(fallback),)))
     bank, pictures = models_of(models, options), images_of(images, None, options)
     prepare_folder(out)
-    ranking = rank_models(bank, pictures, judge, **run_keywords(out, options))
-    write_report(ranking, out)
+    keywords = run_keywords(out, options)
+    if swept:
+        found = sweep(bank, pictures, **chosen, **keywords)
+        judges.insert(0, found.estimator)
+        tell_sweeps([found], as_json)
+    first, *others = rank_each(bank, pictures, judges, **keywords)
+    if swept:
+        first = found.noted_in(first)
+    # What one ranking takes and the other does not was refused: broken models fail in both.
+    refused = [model for model, _ in first.failed if any(model in r.values for r in others)]
+    second = others if refused else []
+    write_report(first, out)
+    for ranking in second:
+        write_report(ranking, out / SECOND)
     if as_json:
-        say(json.dumps(ranking_to_json(ranking), indent=2))
+        documents = [ranking_to_json(ranking) for ranking in (first, *second)]
+        say(json.dumps(documents[0] if fallback is None else documents, indent=2))
+        return 3 if first.failed else 0
+    if first.scores or not second:
+        say(ranking_text(first))
+    if fallback is not None:
+        say(_beside(first, second, refused))
+    say(f"\nwritten: {out / 'ranking.json'}, ranking.csv, images.csv")
+    if second:
+        say(f"written: {out / SECOND / 'ranking.json'}, ranking.csv, images.csv")
+    return 3 if first.failed else 0
+
+
+def _at_input(text: str) -> InputPerturbation:
+    """The perturbation for models that have no bottleneck; every model has an input."""
+    perturbation = parse_perturbation(text)
+    if disturbs_input(perturbation):
+        return perturbation
+    raise OptionError(
+        f"--without-bottleneck takes a perturbation of the input, and '{text}' disturbs feature "
+        "maps inside a network; write for example noise=0.1"
+    )
+
+
+def _beside(first: Ranking, second: Sequence[Ranking], refused: Sequence[str]) -> str:
+    """Say what the second ranking is for, and show it; or why there is none."""
+    if not second:
+        return f"\nno model refused {first.title}, so there is no second ranking"
+    (ranking,) = second
+    if first.scores:
+        why = (
+            f"\n{', '.join(refused)} cannot be disturbed where --perturb says. All models by "
+            f"{ranking.title}; do not compare its scores with those above"
+        )
     else:
-        say(ranking_text(ranking))
-        say(f"\nwritten: {out / 'ranking.json'}, ranking.csv, images.csv")
-    return 3 if ranking.failed else 0
+        reason = dict(first.failed)[refused[0]]
+        why = (
+            f"no model can be disturbed where --perturb says ({refused[0]}: {reason}). "
+            f"All models by {ranking.title} instead"
+        )
+    return f"{why}\n\n{ranking_text(ranking)}"
 
 
 @main.command()
@@ -122,8 +191,10 @@ def rank(
     default=("noise=0.1", "gamma=1.1..1.2"),
     show_default=True,
     metavar="NAME=VALUE",
-    help="Each, with each metric, is an estimator of its own.",
+    help="Each, with each metric, is an estimator of its own; auto is a dropout chosen for the "
+    "metric by a sweep over a sample of the images, which sees no labels.",
 )
+@DRAWS
 @MODEL_OPTIONS
 @IMAGE_OPTIONS
 @RUN_OPTIONS
@@ -136,6 +207,7 @@ def evaluate(
     performance: str,
     metric: Sequence[str],
     perturb: Sequence[str],
+    draws: int | None,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -143,16 +215,26 @@ def evaluate(
 
     LABELS are paired with IMAGES by file name. Confidence and entropy stand beside as baselines.
     """
+    truly, drawn = Accuracy(performance), given(draws=draws)
+    pairs = [(p, m) for p in perturb for m in metric]
+    stated = {(p, m): CTE(m, (parse_perturbation(p),), **drawn) for p, m in pairs if p != AUTO}
+    bank, pictures = models_of(models, options), images_of(images, labels, options)
+    prepare_folder(out)
+    keywords = run_keywords(out, options)
+    swept: dict[str, Sweep] = {}
+    if AUTO in perturb:
+        found = sweep_each(bank, pictures, metric, **drawn, **keywords)
+        swept = dict(zip(metric, found, strict=True))
+        tell_sweeps(found, as_json)
     judges: list[Estimator] = [
-        *(CTE(m, (parse_perturbation(p),)) for p in perturb for m in metric),
+        *(swept[m].estimator if p == AUTO else stated[p, m] for p, m in pairs),
         Confidence(),
         Confidence("entropy"),
     ]
-    bank, pictures = models_of(models, options), images_of(images, labels, options)
-    prepare_folder(out)
-    truth, *rankings = rank_each(
-        bank, pictures, [Accuracy(performance), *judges], **run_keywords(out, options)
-    )
+    truth, *rankings = rank_each(bank, pictures, [truly, *judges], **keywords)
+    for place, (p, m) in enumerate(pairs):
+        if p == AUTO:
+            rankings[place] = swept[m].noted_in(rankings[place])
     compared = [(ranking, agreement(ranking, truth)) for ranking in rankings]
     write_evaluation(truth, compared, out)
     if as_json:
@@ -163,7 +245,7 @@ def evaluate(
         say(f"\nagreement with {truth.title}, of rankings that saw no labels\n")
         say(agreement_text(compared))
         say(f"\nwritten: {out / 'evaluation.json'}, performance.csv, agreement.csv")
-    return 3 if truth.failed else 0
+    return 3 if any(ranking.failed for ranking in (truth, *rankings)) else 0
 
 
 @main.command()
@@ -207,7 +289,9 @@ def list_names(kind: str | None) -> int:
     rooms: dict[str, list[list[str]]] = {
         "estimators": [[name, does] for name, does in sorted(known_estimators().items())],
         "metrics": [[name, metric.summary] for name, metric in sorted(METRICS.items())],
-        "perturbations": [[name, _summary(make)] for name, make in sorted(PERTURBATIONS.items())],
+        "perturbations": [
+            [name, _summary(make)] for name, make in sorted({AUTO: sweep, **PERTURBATIONS}.items())
+        ],
     }
     if kind is not None and kind not in rooms:
         raise unknown_name("kind of thing", kind, rooms)
@@ -220,3 +304,8 @@ def list_names(kind: str | None) -> int:
 
 def _summary(thing: Any) -> str:
     return (thing.__doc__ or "").strip().splitlines()[0].rstrip(".")
+
+
+main.add_command(inspect_command)
+main.add_command(mask_command)
+main.add_command(split_command)

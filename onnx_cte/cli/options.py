@@ -2,13 +2,14 @@
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import click
 
 from onnx_cte.errors import CTEError, OptionError
+from onnx_cte.estimators import CTE
 from onnx_cte.images import Images
 from onnx_cte.segmenters import OnnxModel, open_models
 
@@ -24,6 +25,12 @@ def several(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda command: functools.reduce(lambda f, option: option(f), reversed(options), command)
 
 
+DRAWS = click.option(
+    "--draws",
+    type=int,
+    help="Of the estimator cte: how often what is random is drawn for each image. "
+    f"[default: {CTE.draws}]",
+)
 MODEL_OPTIONS = several(
     click.option(
         "--normalize",
@@ -37,6 +44,13 @@ MODEL_OPTIONS = several(
         help="Output channel to judge, from 0, of models without a description.",
     ),
     click.option("--threshold", type=float, help="Foreground probability. [default: 0.5]"),
+    click.option(
+        "--at",
+        multiple=True,
+        metavar="MODEL=TENSOR",
+        help="For this model, by its name in the ranking, take this tensor for the bottleneck; see "
+        "`onnx-cte inspect`. May be repeated.",
+    ),
 )
 IMAGE_OPTIONS = several(
     click.option("--axes", help="Axes of the image files, as zcyx, where the files do not say."),
@@ -65,8 +79,27 @@ RUN_OPTIONS = several(
 
 def models_of(models: Path, options: dict[str, Any]) -> list[OnnxModel]:
     """Open models as `MODEL_OPTIONS` say."""
-    named = ("normalize", "foreground", "threshold")
-    return open_models(models, **{name: options[name] for name in named})
+    taken = {name: options[name] for name in ("normalize", "foreground", "threshold")}
+    return open_models(models, **taken, at=_by_model(options["at"]))
+
+
+def _by_model(stated: Sequence[str]) -> dict[str, str]:
+    """Tensors by the names of models, out of texts such as ``unet=/down/Relu_output_0``."""
+    found: dict[str, str] = {}
+    for text in stated:
+        # Tensors may have an equals sign in their names, as slices of other frameworks do.
+        model, _, tensor = text.partition("=")
+        if not model or not tensor:
+            raise OptionError(
+                f"--at {text}: expected MODEL=TENSOR, a model's name in the ranking and a tensor "
+                "of its graph; `onnx-cte inspect` lists tensors"
+            )
+        if model in found:
+            raise OptionError(
+                f"--at names two tensors for model '{model}': '{found[model]}' and '{tensor}'"
+            )
+        found[model] = tensor
+    return found
 
 
 def images_of(images: str, labels: str | None, options: dict[str, Any]) -> Images:
@@ -82,6 +115,11 @@ def images_of(images: str, labels: str | None, options: dict[str, Any]) -> Image
         names = [line.strip() for line in text.splitlines() if line.strip()]
     taken = {name: options[name] for name in ("axes", "channel", "limit")}
     return Images(images, labels, only=names, **taken)
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given; the others have their defaults where they are used."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def run_keywords(out: Path, options: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from onnx_cte.perturbations.strengths import Strength
 from onnx_cte.types import Perturbation
 
 __all__ = [
+    "AUTO",
     "FLAGS",
     "PERTURBATIONS",
     "Brightness",
@@ -43,6 +44,9 @@ __all__ = [
     "parse_perturbation",
     "redraws",
 ]
+
+AUTO = "auto"
+"""Where a perturbation is named on the command line: let a sweep choose one."""
 
 PERTURBATIONS: dict[str, Callable[..., Perturbation]] = {
     "brightness": Brightness,
@@ -79,7 +83,8 @@ def parse_perturbation(text: str) -> Perturbation:
     Raises
     ------
     OptionError
-        Unknown name (with a suggestion), or a value, flag or tap that the perturbation cannot take.
+        Unknown name (with a suggestion), ``auto``, which is no perturbation but the choice of one,
+        or a value, flag or tap that the perturbation cannot take.
 
     Examples
     --------
@@ -91,6 +96,12 @@ def parse_perturbation(text: str) -> Perturbation:
     head, at, taps = text.partition("@")
     assigned, *flags = head.split(",")
     name, equals, value = assigned.partition("=")
+    if name == AUTO:
+        raise OptionError(
+            f"'{text}' is no perturbation but the choice of one, which takes models and images: "
+            "write it alone, as --perturb auto, to rank or evaluate on the command line; in "
+            "Python, onnx_cte.sweep(models, images).estimator is what to rank with"
+        )
     if name not in PERTURBATIONS:
         raise unknown_name("perturbation", name, PERTURBATIONS)
     make = PERTURBATIONS[name]

@@ -152,3 +152,10 @@ def test_texts(text, expected):
 def test_bad_texts(text, complaint):
     with pytest.raises(OptionError, match=complaint):
         parse_perturbation(text)
+
+
+@pytest.mark.parametrize("text", ["auto", "auto=0.1", "auto@skips"])
+def test_auto_is_a_choice_and_no_perturbation(text):
+    with pytest.raises(OptionError, match=rf"'{text}' is no .*--perturb auto.*onnx_cte\.sweep\("):
+        parse_perturbation(text)
+    assert perturbations.AUTO not in PERTURBATIONS
