@@ -11,7 +11,7 @@ from typing import Any
 from onnx_cte.errors import GraphError
 from onnx_cte.graph.constants import Constants
 from onnx_cte.graph.flow import SHAPE_READERS, Flow, Gates, require_value
-from onnx_cte.graph.landmarks import CONTROL_FLOW, activated, is_active, up_samplings
+from onnx_cte.graph.landmarks import CONTROL_FLOW, MOVES, activated, is_active, up_samplings
 from onnx_cte.graph.macs import multiply_accumulates
 from onnx_cte.graph.maps import FeatureMap, Probe
 
@@ -193,11 +193,20 @@ class _Search:
         while ordered:
             earlier = ordered.pop()
             before, now = self.flow.upstream([earlier]), self.flow.upstream([deep])
-            related = self.flow.producer[earlier] in now
-            if related and self._macs(now - before) >= _SUBSTANTIAL * self._macs(now):
+            enough = _SUBSTANTIAL * self._macs(now)
+            if self._leads(earlier, now) and self._macs(now - before) >= enough:
                 break
             deep = earlier
         return activated(deep, self.flow, self.probe, self.constants), ""
+
+    def _leads(self, name: str, nodes: set[int]) -> bool:
+        """Whether nodes compute with a map, or with the tokens that it merely arranges."""
+        index = self.flow.producer.get(name)
+        while index not in nodes:
+            if index is None or self.flow.nodes[index].op_type not in MOVES:
+                return False
+            index = self.flow.producer.get(self.flow.nodes[index].input[0])
+        return True
 
     def _check_named(self, name: str) -> None:
         require_value(self.flow, self.model, name)

@@ -12,7 +12,7 @@ CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
 _UP = frozenset({"Resize", "Upsample", "ConvTranspose", "DepthToSpace", "MaxUnpool", "Col2Im"})
 # What moves values around without computing: pixel shuffle and nearest up-sampling are often
 # written with these.
-_MOVES = frozenset({"Reshape", "Transpose", "Unsqueeze", "Squeeze", "Expand", "Tile", "Identity"})
+MOVES = frozenset({"Reshape", "Transpose", "Unsqueeze", "Squeeze", "Expand", "Tile", "Identity"})
 _ACTIVATIONS = frozenset({
     "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "HardSwish", "HardSigmoid", "Mish",
     "Softplus", "Softsign", "Clip", "Tanh", "Sigmoid", "Swish", "ThresholdedRelu", "FastGelu",
@@ -72,7 +72,7 @@ def _moved_from(name: str, flow: Flow, probe: Probe) -> str:
     """The nearest map whose values a value merely moves around, or nothing."""
     while probe.feature_map(name) is None:
         index = flow.producer.get(name)
-        if index is None or flow.nodes[index].op_type not in _MOVES:
+        if index is None or flow.nodes[index].op_type not in MOVES:
             return ""
         name = flow.nodes[index].input[0]
     return name
@@ -124,5 +124,6 @@ def activated(name: str, flow: Flow, probe: Probe, constants: Constants) -> str:
         data = [other for other in flow.reads(index) if other not in constants]
         if not data:
             return name
-        step = data[0]
+        # A condition comes before what it chooses from.
+        step = next((other for other in data if probe.feature_map(other) is not None), data[0])
     return name

@@ -131,14 +131,18 @@ def _free_fixed_batches(bench: Bench) -> None:
         before, after = (bench.shapes.get(name, ()) for name in (node.input[0], node.output[0]))
         if target is None or not target.size or not before or not after:
             continue
-        if not before[0] == after[0] == target[0] == 1:
+        # A Resize may name axes, and then the first need not be the batch.
+        if not before[0] == after[0] == target[0] == 1 or attributes(node).get("axes"):
             continue
-        nodes, out = [], node.output[0]
-        inputs = list(node.input)
+        # A length of 1 that is inferred is the batch itself, behind a new axis.
+        if -1 in target and after[list(target).index(-1)] == 1:
+            continue
+        out, inputs = node.output[0], list(node.input)
+        nodes: list[Any] = []
         if node.op_type == "Reshape" and not attributes(node).get("allowzero", 0):
             # 0 says: as it is.
             inputs[1] = bench.constant(f"{out}_shape", np.array([0, *target[1:]], np.int64))
-        elif len(target) == len(after) and node.input[0] in bench.rows:
+        else:
             nodes, rows = _count_rows(bench, node.input[0])
             rest = bench.constant(f"{out}_sides", np.asarray(target[1:], np.int64))
             inputs[place] = bench.value(f"{out}_shape", ())

@@ -253,7 +253,7 @@ def _part(model: Any, flow: Flow, nodes: set[int], inputs: Sequence[Any] | None 
         optional = [value for value in model.graph.input if value.name in defaults]
         del part.graph.input[:]
         part.graph.input.extend([*inputs, *optional])
-        forget_values(part, {value.name for value in inputs})
+    forget_values(part, set(flow.producer) - flow.outputs_of(nodes))
     return part
 
 

@@ -186,6 +186,9 @@ FAMILIES = (
     drawn(
         "hand-if-across",
         if_across,
+        stride=None,
+        channels=None,
+        skips=None,
         refused="If",
         note="an If in the decoder reads the bottleneck without naming it as an input",
     ),

@@ -30,7 +30,7 @@ class Family:
     axes: str = "bcyx"
     #: The output to judge if there are several.
     output: str | None = None
-    #: A word expected in the refusal: of the bottleneck if `stride` is None, else of the split.
+    #: A word expected in the refusal, if `stride` is None.
     refused: str | None = None
     #: False where a mask at the bottleneck can change nothing.
     effect: bool = True

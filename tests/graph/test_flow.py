@@ -169,9 +169,7 @@ def test_what_a_subgraph_takes_as_input_or_holds_is_its_own():
     value = helper.make_tensor_value_info("x", FLOAT, None)
     weight = helper.make_tensor("w", FLOAT, [1], [1.0])
     result = helper.make_tensor_value_info("y", FLOAT, None)
-    body = helper.make_graph(
-        [node("Mul", ["x", "w"], ["y"])], "body", [value], [result], [weight]
-    )
+    body = helper.make_graph([node("Mul", ["x", "w"], ["y"])], "body", [value], [result], [weight])
     assert implicit(body) == []
 
 

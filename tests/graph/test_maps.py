@@ -57,7 +57,7 @@ def test_no_maps(shape):
 
 
 def test_where_channels_may_be_first_or_last_the_better_agreement_wins():
-    # First: strides 16 and 16. Last: 96 / 8 = 12 and 160 / 12... the sides differ more.
+    # First: strides 16 and 16. Last: 96 / 8 and 160 / 6, which do not agree at all.
     assert feature_map((1, 8, 6, 10), (96, 160)) == FeatureMap(8, 1, (6, 10), (16, 16))
     # First: 96 / 10, 160 / 16, uneven by 1.04; last: 16 and 16.
     assert feature_map((1, 6, 10, 16), (96, 160)) == FeatureMap(16, 3, (6, 10), (16, 16))
