@@ -169,6 +169,11 @@ class _Search:
         """The tensor, or why there is none."""
         ups = up_samplings(self.flow, self.gates.between, self.probe)
         made = [up for up in ups if up.deep in self.flow.producer]
+        if not made and any(node.op_type.startswith("QLinear") for node in self.flow.nodes):
+            return "", (
+                "its maps are 8-bit integers throughout (QLinear operators), which cannot be "
+                "scaled, so that no bottleneck can be disturbed; quantise it in the QDQ format"
+            )
         if not made:
             return "", (
                 "it works at a single scale: nothing is up-sampled, so there is no bottleneck"

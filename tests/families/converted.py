@@ -47,8 +47,11 @@ class Noise:
         return None if image is None else {self.name: image}
 
 
-def quantised(folder: Path, *, static: bool) -> Path:
-    """Weights and activations in 8 bit: QDQ pairs if `static`, else scales found as it runs."""
+def quantised(folder: Path, *, static: bool, pairs: bool = True) -> Path:
+    """Weights and activations in 8 bit: QDQ pairs if `static`, else scales found as it runs.
+
+    Without `pairs` the operators themselves work on 8-bit integers.
+    """
     from onnxruntime import quantization
 
     path, target = source(folder), folder / "model.onnx"
@@ -60,7 +63,9 @@ def quantised(folder: Path, *, static: bool) -> Path:
                 path,
                 target,
                 reader,
-                quant_format=quantization.QuantFormat.QDQ,
+                quant_format=quantization.QuantFormat.QDQ
+                if pairs
+                else quantization.QuantFormat.QOperator,
                 per_channel=True,
                 weight_type=quantization.QuantType.QInt8,
             )
@@ -99,6 +104,17 @@ FAMILIES = (
         CONCAT,
         tolerance=5e-2,
         note="QuantizeLinear and DequantizeLinear around every operator",
+    ),
+    Family(
+        "unet-quantised-operators",
+        partial(quantised, static=True, pairs=False),
+        PROBE,
+        None,
+        None,
+        None,
+        tolerance=5e-2,
+        refused="8-bit",
+        note="QLinearConv: no floating-point map is left that could be disturbed",
     ),
     Family(
         "unet-quantised-dynamic",
