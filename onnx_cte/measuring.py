@@ -36,7 +36,6 @@ class _Opened:
 
     segmenter: Segmenter
     serves: tuple[int, ...]
-    needs: Needs
     adapted: set[str] = field(default_factory=set)  # what it did to images
 
 
@@ -103,7 +102,7 @@ class Measurements:
             return
         with closing(segmenter):
             serves = self._served(segmenter)
-            opened = _Opened(segmenter, serves, self._united(serves))
+            opened = _Opened(segmenter, serves)
             if not serves:
                 self.records[segmenter.name] = dict(segmenter.record)
                 bar.update(len(self.refs))
@@ -190,7 +189,9 @@ class Measurements:
         known = [self.store.get(key) if keyed else None for key in keys]
         missing = [i for i, evidence in enumerate(known) if evidence is None]
         if missing:
-            seen = segmenter.observe(image, opened.needs, self.seed)
+            # What is known already is not run again.
+            needs = self._united(opened.serves[i] for i in missing)
+            seen = segmenter.observe(image, needs, self.seed)
             fresh = {i: _measured(estimators[i], seen) for i in missing}
             if keyed:
                 self.store.put({keys[i]: evidence for i, evidence in fresh.items()})

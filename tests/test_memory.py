@@ -74,3 +74,30 @@ def test_a_part_of_a_large_image_stays_inside_the_stated_bound(tmp_path):
     assert name == "big.tif[y=2048:4096,x=2048:4096]"
     assert images == "1"
     assert float(more) < 1.0  # GiB, as the README says
+
+
+MANY = """
+import numpy as np
+from onnx_cte.bundled import bundled_models
+from onnx_cte.sessions import Session
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+path, image = bundled_models() / "fibro" / "weights.onnx", np.zeros((1, 1, 512, 512))
+sessions, grown = [], []
+for _ in range(4):
+    before = resident()
+    sessions.append(Session(path, "cpu", 1))
+    sessions[-1].run({"image": image}, ["foreground"])
+    grown.append((resident() - before) / 2**20)
+print(*grown)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_sessions_share_their_memory():
+    found = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, check=True)
+    first, *others = map(float, found.stdout.split())
+    assert first > 60
+    assert sum(others) < 0.5 * first

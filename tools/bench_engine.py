@@ -148,7 +148,7 @@ class Contenders:
             middle = self.encoder.run({self.inside.probe.source: image}, self.across)
             crossed = sum(value.nbytes for value in middle)
             return image.nbytes + crossed + rows * (crossed + out)
-        sent = rows if way == "masked" else 1
+        sent = self.engines[way].runs(image, rows)
         return sent * image.size * size + rows * (masks[:1].nbytes + out)
 
     def ways(self, masks: np.ndarray) -> dict:
@@ -195,8 +195,7 @@ def measured(found: Contenders, side: int, batch: int, rows: int, repeats: int) 
         if not turn:
             unit, times = [], {name: [] for name in ways}
     first = images[:1]
-    expected = results["masked"][0]
-    expected[0] = found.plain_runs(first, 1)[0]
+    expected = [found.plain_runs(first, 1)[0], *results["masked"][0][1:]]
     scale = max(float(np.abs(expected[0]).max()), 1e-12)
     lines = []
     for name in ways:

@@ -1,1 +1,1 @@
-"""ONNX graphs as data: read and (later) rewritten here, never run."""
+"""ONNX graphs as data: read and rewritten here, never run."""

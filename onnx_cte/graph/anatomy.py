@@ -12,51 +12,13 @@ from onnx_cte.errors import GraphError
 from onnx_cte.graph.constants import Constants
 from onnx_cte.graph.flow import SHAPE_READERS, Flow, Gates, require_value
 from onnx_cte.graph.landmarks import CONTROL_FLOW, MOVES, activated, is_active, up_samplings
-from onnx_cte.graph.macs import multiply_accumulates
-from onnx_cte.graph.maps import FeatureMap, Probe
+from onnx_cte.graph.macs import WEIGHTED, multiply_accumulates
+from onnx_cte.graph.maps import FeatureMap, Probe, Tap
 
 # Where one map of the deepest scale leads to another and both are up-sampled, the later one is the
 # bottleneck only if a good part of the encoder's work lies between them, as in UNETR, whose skips
 # leave the transformer at one scale. A head of a layer or two is decoder, as in a feature pyramid.
 _SUBSTANTIAL = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Tap:
-    """A feature map that can be disturbed or read.
-
-    Attributes
-    ----------
-    name : str
-        "bottleneck", "encoder/2", "decoder/4", "skip/1": the part, and the stride.
-    tensor : str
-        Its name in the graph.
-    channels : int
-    axis : int
-        Where the channels are: 1, or the last axis.
-    rank : int
-        Number of axes, the batch included.
-    stride : tuple of int
-        Px of the image per position, along each spatial axis.
-    dtype : str
-        NumPy's name of its type.
-    into : tuple of str
-        For a skip, the nodes of the decoder that take it, by their first output: only these see
-        the disturbance. Empty: all that use the map.
-    kind : str
-        For a skip, how it enters the decoder: "concat", "add", "gate" (multiplied), or the
-        operator. Else empty.
-    """
-
-    name: str
-    tensor: str
-    channels: int
-    axis: int
-    rank: int
-    stride: tuple[int, ...]
-    dtype: str
-    into: tuple[str, ...] = ()
-    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,9 +233,13 @@ class _Search:
         for index in chain:
             name = self.flow.nodes[index].output[0]
             found = self.probe.feature_map(name)
-            if found is None or name == self.output or found.positions <= deepest.positions:
+            if found is None or found.positions <= deepest.positions:
                 continue
-            active = is_active(index, self.flow, self.constants)
+            # The image, scaled or clipped, is no feature map; nor is the prediction, however it is
+            # turned into probabilities, cast or arranged before it leaves.
+            if not self._weighted(self._onward(name) if part == "decoder" else self._before(name)):
+                continue
+            active = is_active(index, self.flow, self.probe, self.constants)
             if found.stride not in best or (active and not best[found.stride][0]):
                 best[found.stride] = active, name
         taken: set[str] = set()
@@ -281,6 +247,16 @@ class _Search:
         for stride, (_, name) in best.items():
             taps.append(self._tap(_unique(f"{part}/{max(stride)}", taken), name))
         return taps
+
+    def _onward(self, name: str) -> set[int]:
+        return self.flow.downstream([name], contents=True) & self.whole
+
+    def _before(self, name: str) -> set[int]:
+        return self.flow.upstream([name], contents=True) & set(self.gates.between)
+
+    def _weighted(self, nodes: set[int]) -> bool:
+        """Whether any of the nodes multiplies by weights."""
+        return any(self.flow.nodes[index].op_type in WEIGHTED for index in nodes)
 
     def _skips(self, bottleneck: str, decoder: set[int]) -> tuple[Tap, ...]:
         """Maps that decoder nodes read and that do not depend on the bottleneck."""
@@ -312,13 +288,15 @@ class _Search:
         """Activated maps that all paths from the image to the output pass, one a scale."""
         if self.output not in self.flow.producer:
             return ()
-        best: dict[tuple[int, ...], str] = {}
+        # Maps that weights still work on, or, if there are none, any.
+        best: dict[bool, dict[tuple[int, ...], str]] = {True: {}, False: {}}
         for index in self.gates.gates(self.flow.producer[self.output])[1:]:
             name = self.flow.nodes[index].output[0]
             found = self.probe.feature_map(name)
-            if found and found.stride not in best and is_active(index, self.flow, self.constants):
-                best[found.stride] = name
-        return tuple(self._tap(f"stride {max(stride)}", name) for stride, name in best.items())
+            if found and is_active(index, self.flow, self.probe, self.constants):
+                best[self._weighted(self._onward(name))].setdefault(found.stride, name)
+        chosen = best[True] or best[False]
+        return tuple(self._tap(f"stride {max(stride)}", name) for stride, name in chosen.items())
 
     def _macs(self, nodes: set[int]) -> int:
         def shape_of(name: str) -> tuple[int, ...] | None:

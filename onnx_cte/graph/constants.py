@@ -21,7 +21,7 @@ class Constants:
     model : onnx.ModelProto
         May have been loaded without its external data.
     folder : Path or None
-        Where external data lies; None: it has been loaded.
+        Where external data lies; None: it has been loaded, or its values are not asked for.
     fed : iterable of str
         Inputs that are fed, and so are no constants even if they have a default.
     """
@@ -78,8 +78,10 @@ class Constants:
             name = node.input[0]
         return self._tensors.get(name)
 
-    def _read(self, tensor: Any) -> NDArray[Any]:
-        if uses_external_data(tensor) and self._folder is not None:
+    def _read(self, tensor: Any) -> NDArray[Any] | None:
+        if uses_external_data(tensor):
+            if self._folder is None:
+                return None
             # A copy, so that the model in memory does not grow by what is read once.
             loaded = type(tensor)()
             loaded.CopyFrom(tensor)

@@ -62,6 +62,24 @@ def in_order(model: Any) -> Any:
     return changed
 
 
+def serialised(model: Any, file: str) -> bytes:
+    """A model as bytes.
+
+    Raises
+    ------
+    GraphError
+        If it has more than 2 GiB of weights in itself, which no ONNX file can hold.
+    """
+    try:
+        packed: bytes = model.SerializeToString()
+    except Exception as error:  # EncodeError or ValueError, as protobuf's implementation will
+        raise GraphError(
+            f"{file}: the rewritten graph is too large ({error}): more than 2 GiB of weights; "
+            "save the model with external data"
+        ) from error
+    return packed
+
+
 def inlined(model: Any) -> Any:
     """The model with the bodies of its local functions in place of their calls."""
     return onnx.inliner.inline_local_functions(model)
@@ -180,9 +198,11 @@ def ports_for(model: Any, names: Sequence[str], types: Mapping[str, Value] | Non
     for name in names:
         seen = types.get(name) if types else None
         if seen is not None:
-            # The sizes of a map are those of one probe: only the rank holds at others.
+            # The sizes of a map are those of one probe: only the rank holds at others. What has
+            # one axis and is no float is a shape, whose length does not change.
             free = [f"{name}_{axis}" for axis in range(len(seen.shape))]
-            sides: list[Any] = free if seen.floating else list(seen.shape)
+            shape = not seen.floating and len(seen.shape) < 2
+            sides: list[Any] = list(seen.shape) if shape else free
             ports.append(helper.make_tensor_value_info(name, onnx_type(seen.dtype), sides))
         elif name in known and known[name].type.tensor_type.elem_type:
             ports.append(known[name])

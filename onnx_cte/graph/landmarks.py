@@ -78,17 +78,19 @@ def _moved_from(name: str, flow: Flow, probe: Probe) -> str:
     return name
 
 
-def is_active(index: int, flow: Flow, constants: Constants) -> bool:
+def is_active(index: int, flow: Flow, probe: Probe, constants: Constants) -> bool:
     """Whether a node activates: an activation, a sum of branches, a product of two maps.
 
     Sums count because residual networks end their blocks with one; products because Swish and
-    squeeze-and-excitation do. A quantised ReLU hides in the zero point of what follows it.
+    squeeze-and-excitation do. A scale that is found as the network runs is no map. A quantised
+    ReLU hides in the zero point of what follows it.
     """
     node = flow.nodes[index]
     if node.op_type in _ACTIVATIONS:
         return True
     if node.op_type in _TWO_SIDED:
-        return sum(name not in constants for name in node.input if name) > 1
+        seen = [probe.values.get(name) for name in node.input if name not in constants]
+        return sum(value is not None and len(value.shape) > 2 for value in seen) > 1
     if node.op_type == "DequantizeLinear" and len(node.input) > 2:
         zero = constants.value(node.input[2])
         if zero is None or zero.size != 1 or zero.dtype.kind not in "iu":
@@ -113,7 +115,7 @@ def activated(name: str, flow: Flow, probe: Probe, constants: Constants) -> str:
         index = flow.producer.get(step)
         if index is None or (found is not None and found.positions != start.positions):
             return name
-        if found is not None and is_active(index, flow, constants):
+        if found is not None and is_active(index, flow, probe, constants):
             return step
         if (
             flow.nodes[index].op_type not in _LINEAR

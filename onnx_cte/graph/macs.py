@@ -92,3 +92,5 @@ _COUNTS: dict[str, Callable[[list[Shape | None], Shape], int]] = {
     "QLinearMatMul": _matmul(3),
     "Gemm": _gemm,
 }
+WEIGHTED = frozenset(_COUNTS)
+"""Operators that multiply by weights, or maps by each other."""

@@ -93,6 +93,44 @@ class FeatureMap:
         return count
 
 
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """A feature map that can be disturbed or read.
+
+    Attributes
+    ----------
+    name : str
+        "bottleneck", "encoder/2", "decoder/4", "skip/1": the part, and the stride.
+    tensor : str
+        Its name in the graph.
+    channels : int
+    axis : int
+        Where the channels are: 1, or the last axis.
+    rank : int
+        Number of axes, the batch included.
+    stride : tuple of int
+        Px of the image per position, along each spatial axis.
+    dtype : str
+        NumPy's name of its type.
+    into : tuple of str
+        For a skip, the nodes of the decoder that take it, by their first output: only these see
+        the disturbance. Empty: all that use the map.
+    kind : str
+        For a skip, how it enters the decoder: "concat", "add", "gate" (multiplied), or the
+        operator. Else empty.
+    """
+
+    name: str
+    tensor: str
+    channels: int
+    axis: int
+    rank: int
+    stride: tuple[int, ...]
+    dtype: str
+    into: tuple[str, ...] = ()
+    kind: str = ""
+
+
 def feature_map(shape: Sequence[int], spatial: Sequence[int]) -> FeatureMap | None:
     """How a value of this shape is laid out over an image with these sides.
 

@@ -11,7 +11,6 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_cte.errors import GraphError
-from onnx_cte.graph.anatomy import Tap
 from onnx_cte.graph.editing import (
     copied,
     fed_inputs,
@@ -26,7 +25,7 @@ from onnx_cte.graph.editing import (
     rename_uses,
 )
 from onnx_cte.graph.flow import Flow, read_by, require_value
-from onnx_cte.graph.maps import Value
+from onnx_cte.graph.maps import Tap, Value
 
 MASK = "mask"
 """Default name of a mask input."""

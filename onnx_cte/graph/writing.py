@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from onnx import TensorProto
-from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+from onnx.external_data_helper import ExternalDataInfo, set_external_data, uses_external_data
 
 from onnx_cte.errors import GraphError, OutputError
 from onnx_cte.graph.editing import copied
@@ -31,6 +31,9 @@ _BITS = {
     **dict.fromkeys(("UINT4", "INT4", "FLOAT4E2M1"), 4),
     "COMPLEX128": 128,
 }
+
+
+_SMALL = 1024  # bytes; constants that are looked at stay within the model
 
 
 def write_model(model: Any, path: Path, folder: Path) -> None:
@@ -74,6 +77,29 @@ def write_model(model: Any, path: Path, folder: Path) -> None:
             staging.write_bytes(model.SerializeToString())
         except OSError as error:
             raise _unwritable(path, error) from error
+
+
+def is_external(tensor: Any) -> bool:
+    """Whether a tensor's values lie outside of the model."""
+    return bool(uses_external_data(tensor))
+
+
+def set_aside(model: Any, folder: Path) -> None:
+    """Move, in place, a model's large weights into a file, so that copies of it are small.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        Without external data of its own.
+    folder : Path
+        Where the file is made, and where the model's external data lies from now on.
+    """
+    with (folder / "weights").open("wb") as file:
+        for tensor in model.graph.initializer:
+            if len(tensor.raw_data) >= _SMALL:
+                set_external_data(tensor, "weights", file.tell(), len(tensor.raw_data))
+                file.write(tensor.raw_data)
+                tensor.ClearField("raw_data")
 
 
 @contextmanager

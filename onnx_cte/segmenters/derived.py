@@ -13,10 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.errors import GraphError, OptionError, OutputError
-from onnx_cte.graph.anatomy import Anatomy, Tap
+from onnx_cte.graph.anatomy import Anatomy
+from onnx_cte.graph.maps import Tap
 from onnx_cte.graph.surgery import MASK, add_mask_input, crossings, split
 from onnx_cte.graph.writing import refuse_overwriting, staged, write_model, written_files
-from onnx_cte.segmenters.engine import NO_EFFECT, Inside, relative_difference, tolerance
+from onnx_cte.segmenters.engine import (
+    NO_EFFECT,
+    Inside,
+    probe_images,
+    relative_difference,
+    tolerance,
+)
 from onnx_cte.segmenters.grey_box import GreyBox
 from onnx_cte.segmenters.inspection import anatomy_of
 from onnx_cte.segmenters.network import Network
@@ -146,7 +153,7 @@ def write_masked(
         except GraphError as error:
             raise GraphError(f"{subject.weights.name}: {error}") from error
         with staged(out.parent) as place:
-            write_model(model, place / out.name, inside.path.resolve().parent)
+            write_model(model, place / out.name, inside.folder)
             proof = _prove_masked(place / out.name, network, inside, chosen, name)
         return Masked(
             out, chosen, name, _mask_shape(chosen), inside.probe.source, inside.output,
@@ -194,7 +201,7 @@ def write_split(path: str | Path, folder: Path, *, at: str | None = None) -> Par
             raise GraphError(f"{subject.weights.name}: {error}") from error
         with staged(folder) as place:
             for target, part in zip(targets, parts, strict=True):
-                write_model(part, place / target.name, inside.path.resolve().parent)
+                write_model(part, place / target.name, inside.folder)
             difference = _prove_split(place, network, inside)
         values = inside.probe.values
         return Parts(
@@ -241,24 +248,32 @@ def _prove_masked(
     file: Path, network: Network, inside: Inside, tap: Tap, name: str
 ) -> tuple[float, float]:
     """How little ones change, and how much a random mask does."""
-    image = {inside.probe.source: inside.image}
-    whole = _outputs(network.session, image)
     session = Session(file, "cpu", cores())
     ones = np.ones(_mask_shape(tap), np.float32)
     mask = (np.random.default_rng(0).random(ones.shape) < 0.5).astype(np.float32)
     # However few the channels, never all of them kept.
     mask[0, 0] = 0
-    unchanged = max(
-        _largest(_outputs(session, feeds), whole) for feeds in (image, {**image, name: ones})
-    )
-    disturbed = _outputs(session, {**image, name: mask})
+    unchanged = changed = 0.0
+    for probe in probe_images(inside):
+        image = {inside.probe.source: probe}
+        whole = _outputs(network.session, image)
+        unchanged = max(
+            unchanged,
+            *(
+                _largest(_outputs(session, feeds), whole)
+                for feeds in (image, {**image, name: ones})
+            ),
+        )
+        disturbed = _outputs(session, {**image, name: mask})
+        changed = relative_difference(disturbed[inside.output], whole[inside.output])
+        if changed > NO_EFFECT:
+            break
     session.close()
     if not unchanged <= tolerance(inside):
         raise GraphError(
             f"{inside.path.name}: with a mask of ones on '{tap.tensor}' its outputs differ by "
             f"{unchanged:.1e} of their largest value from those without; nothing was written"
         )
-    changed = relative_difference(disturbed[inside.output], whole[inside.output])
     if changed <= NO_EFFECT:
         raise GraphError(
             f"{inside.path.name}: output '{inside.output}' does not change when channels of "

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.errors import GraphError, InferenceError
-from onnx_cte.graph.anatomy import Tap
-from onnx_cte.graph.maps import Probe
+from onnx_cte.graph.editing import serialised
+from onnx_cte.graph.flow import Flow
+from onnx_cte.graph.maps import Probe, Tap
 from onnx_cte.graph.sharing import expand_skips, share_skips
 from onnx_cte.graph.surgery import add_mask_input
 from onnx_cte.sessions import Session
@@ -31,6 +32,9 @@ COARSE = 1e-2  # in half precision, and where values are rounded to 8 bits
 NO_EFFECT = 1e-6  # relative; below, disturbing the map changes nothing
 # Bytes of feature maps at once; more rows than fit are run in several batches.
 MEMORY = 2 << 30
+MIXING = frozenset({"DynamicQuantizeLinear"})
+# Times what features are, in a row of the proof that shows what rows do to others of their batch.
+_LOUD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,9 @@ class Inside:
     Attributes
     ----------
     path : Path
-        The file, for its external data and for errors.
+        The file.
+    folder : Path
+        Where the external data of `model` lies.
     model : onnx.ModelProto
         Without its external data.
     output : str
@@ -56,6 +62,7 @@ class Inside:
     """
 
     path: Path
+    folder: Path
     model: Any
     output: str
     probe: Probe
@@ -63,6 +70,16 @@ class Inside:
     device: Literal["cpu", "cuda"]
     threads: int
     batch: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """An image, masks by tap, what all but the last give alone, and how far ones are off."""
+
+    image: NDArray[np.float32]
+    masks: Mapping[str, NDArray[np.float32]]
+    rows: Sequence[NDArray[Any]]
+    difference: float
 
 
 class Engine:
@@ -108,24 +125,29 @@ class Engine:
     ) -> None:
         self.inside, self.taps, self.pointwise = inside, tuple(taps), pointwise
         self._names = {tap.name: f"mask_of_{tap.name}" for tap in self.taps}
-        self._row_bytes = _row_bytes(inside.probe)
+        self._row_bytes = _row_bytes(inside)
         masked = self._masked_model()
         reference = self._session(masked)
-        trials, expected, self.difference = self._expectation(reference, plain)
+        proof = self._proof(reference, plain)
+        self.difference = proof.difference
         allowed = tolerance(inside)
         self.mode: Mode = "masked"
         self.fell_back: tuple[str, ...] = ()
+        if modes[0] != "masked" and (mixing := self._mixes_rows(masked)):
+            modes, self.fell_back = ("masked",), (f"shared or expanded: {mixing}",)
         for mode in modes:
             if mode == "masked" or inside.batch != 0:
                 break
             try:
                 session = self._session(self._rewritten(masked, mode))
-                rows = self._feed(session, inside.image, trials)
-                worst = relative_difference(rows, expected)
+                rows = self._feed(session, proof.image, proof.masks)
+                # The last row is there to disturb the others, if they can be.
+                found = np.split(rows, len(rows))[: len(proof.rows)]
+                worst = max(map(relative_difference, found, proof.rows))
                 if not worst <= allowed:
                     session.close()
                     raise GraphError(f"differs by {worst:.1e}, more than {allowed:.0e}")
-            except (GraphError, InferenceError) as error:
+            except (GraphError, InferenceError, ValueError) as error:
                 self.fell_back += (f"{mode}: {error}",)
                 continue
             reference.close()
@@ -166,13 +188,21 @@ class Engine:
             ones = np.ones((1, *factor.shape[1:]), np.float32)
             rows[tap.name] = np.concatenate([ones, factor])
         count = len(next(iter(rows.values())))
-        step = 1 if self.mode == "masked" else self._rows_at_once(image)
+        step = -(-count // self.runs(image, count))
         found: list[NDArray[Any]] = []
         for start in range(0, count, step):
             part = {name: array[start : start + step] for name, array in rows.items()}
             out = self._feed(self._run_rows, image, part)
             found += [out] if self.mode == "masked" else np.split(out, len(out))
         return found
+
+    def runs(self, image: NDArray[np.float32], rows: int) -> int:
+        """How many runs so many rows of an image take: one, if they fit the memory."""
+        if self.mode == "masked":
+            return rows
+        larger = image.size / prod(self.inside.probe.shape)
+        # Two at least at once, for one would gain nothing.
+        return -(-rows // max(2, int(MEMORY / max(1.0, larger * self._row_bytes))))
 
     @property
     def seconds(self) -> float:
@@ -194,12 +224,23 @@ class Engine:
 
     def _rewritten(self, masked: Any, mode: Mode) -> Any:
         rewrite = share_skips if mode == "shared" else expand_skips
-        values, folder = self.inside.probe.values, self.inside.path.resolve().parent
+        values, folder = self.inside.probe.values, self.inside.folder
         return rewrite(masked, self.inside.output, list(self._names.values()), values, folder)
+
+    def _mixes_rows(self, masked: Any) -> str:
+        """Say what makes a row depend on the others of its batch, if anything does."""
+        flow = Flow(masked)
+        for index in sorted(flow.downstream(self._names.values())):
+            if flow.nodes[index].op_type in MIXING:
+                return f"{flow.nodes[index].op_type} takes its range over all rows of a batch"
+        return ""
 
     def _session(self, model: Any) -> Session:
         inside = self.inside
-        return Session(inside.path, inside.device, inside.threads, model=model.SerializeToString())
+        packed = serialised(model, inside.path.name)
+        return Session(
+            inside.path, inside.device, inside.threads, model=packed, folder=inside.folder
+        )
 
     def _feed(
         self, session: Session, image: NDArray[np.float32], rows: Mapping[str, NDArray[np.float32]]
@@ -207,39 +248,39 @@ class Engine:
         feeds = {self._names[name]: array for name, array in rows.items()}
         return session.run({self.inside.probe.source: image, **feeds}, [self.inside.output])[0]
 
-    def _expectation(
+    def _proof(
         self, masked: Session, plain: Callable[[NDArray[np.float32]], NDArray[Any]]
-    ) -> tuple[dict[str, NDArray[np.float32]], NDArray[Any], float]:
-        """Masks to try, ones first, what each gives by itself, and how far ones are off."""
+    ) -> _Proof:
+        """Rows run by themselves, on the first probe image on which the masks have an effect."""
         rng = np.random.default_rng(0)
-        trials = {}
+        masks = {}
         for tap in self.taps:
-            shape = (2, tap.channels, *[1] * (tap.rank - 2))
+            shape = (3, tap.channels, *[1] * (tap.rank - 2))
             drawn = (rng.random(shape) < 0.5).astype(np.float32)
-            drawn[0, 0], drawn[1, 0] = 0, 1  # never both alike, however few the channels
-            trials[tap.name] = np.concatenate([np.ones_like(drawn[:1]), drawn])
-        image = self.inside.image
-        rows = [
-            self._feed(masked, image, {name: m[i : i + 1] for name, m in trials.items()})
-            for i in range(3)
-        ]
-        untouched = np.asarray(plain(image))
+            drawn[0, 0], drawn[1:, 0] = 0, 1  # never all alike, however few the channels
+            drawn[2] *= _LOUD
+            masks[tap.name] = np.concatenate([np.ones_like(drawn[:1]), drawn])
         name = self.inside.path.name
-        changed = relative_difference(rows[0], untouched)
-        if not changed <= tolerance(self.inside):
-            raise GraphError(
-                f"{name}: with a mask of ones its output differs from the untouched network's by "
-                f"{changed:.1e} of the largest value; the network depends on how it is executed"
-            )
-        if max(relative_difference(row, untouched) for row in rows[1:]) <= NO_EFFECT:
-            tensors = ", ".join(f"'{tap.tensor}'" for tap in self.taps)
-            raise GraphError(
-                f"{name}: output '{self.inside.output}' does not change when {tensors} is "
-                "disturbed; name another tensor with --at, or disturb the input"
-            )
-        if self.inside.batch == 0:
-            return trials, np.concatenate(rows), changed
-        return trials, np.stack(rows), changed
+        for image in probe_images(self.inside):
+            untouched = np.asarray(plain(image))
+            rows = [
+                self._feed(masked, image, {tap: m[i : i + 1] for tap, m in masks.items()})
+                for i in range(3)
+            ]
+            changed = relative_difference(rows[0], untouched)
+            if not changed <= tolerance(self.inside):
+                raise GraphError(
+                    f"{name}: with a mask of ones its output differs from the untouched network's "
+                    f"by {changed:.1e} of the largest value; the network depends on how it is "
+                    "executed"
+                )
+            if max(relative_difference(row, untouched) for row in rows[1:]) > NO_EFFECT:
+                return _Proof(image, masks, rows, changed)
+        tensors = ", ".join(f"'{tap.tensor}'" for tap in self.taps)
+        raise GraphError(
+            f"{name}: output '{self.inside.output}' does not change when {tensors} is disturbed; "
+            "name another tensor with --at, or disturb the input"
+        )
 
     def _check_width(self, tap: Tap, factor: NDArray[np.float32]) -> None:
         widths = (tap.channels, 1) if self.pointwise else (tap.channels,)
@@ -250,18 +291,25 @@ class Engine:
                 f"(K, {tap.channels}, {', '.join(['1'] * (tap.rank - 2))})"
             )
 
-    def _rows_at_once(self, image: NDArray[np.float32]) -> int:
-        """Rows that fit the memory; two at least, for one would gain nothing."""
-        larger = image.size / prod(self.inside.probe.shape)
-        return max(2, int(MEMORY / max(1.0, larger * self._row_bytes)))
+
+def probe_images(inside: Inside) -> list[NDArray[np.float32]]:
+    """Images to prove a network on: the probe, and others for networks that are silent on it.
+
+    A network may see nothing in an image whose intensities are not what it was trained on.
+    """
+    noise = np.random.default_rng(1).standard_normal(inside.image.shape).astype(np.float32)
+    return [inside.image, 10 * inside.image, -3 * inside.image, 3 * noise]
 
 
-def _row_bytes(probe: Probe) -> float:
-    """Bytes of feature maps that a row holds at once: about three of the largest."""
+def _row_bytes(inside: Inside) -> float:
+    """Bytes of feature maps that a row holds at once, at the probe: about four of the largest."""
+    joined = {name for n in inside.model.graph.node if n.op_type == "Concat" for name in n.output}
     sizes = [
-        prod(v.shape) * np.dtype(v.dtype).itemsize for v in probe.values.values() if v.floating
+        prod(value.shape) * np.dtype(value.dtype).itemsize
+        for name, value in inside.probe.values.items()
+        if value.floating and name not in joined
     ]
-    return 3.0 * max(sizes, default=0)
+    return 4.0 * max(sizes, default=0)
 
 
 def tolerance(inside: Inside) -> float:

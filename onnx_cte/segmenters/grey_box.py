@@ -1,18 +1,21 @@
 """Disturb a network inside: find where, prepare an engine, run perturbations through it."""
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.errors import GraphError, OptionError, unknown_name
-from onnx_cte.graph.anatomy import Anatomy, Tap, anatomy
-from onnx_cte.graph.editing import in_order, inlined
-from onnx_cte.graph.maps import Probe, Value
+from onnx_cte.graph.anatomy import Anatomy, anatomy
+from onnx_cte.graph.editing import in_order, inlined, serialised
+from onnx_cte.graph.maps import Probe, Tap, Value
 from onnx_cte.graph.signature import load_graph
 from onnx_cte.graph.surgery import expose_all, tap_outputs
+from onnx_cte.graph.writing import is_external, set_aside, tensors_in
 from onnx_cte.perturbations import generator
 from onnx_cte.segmenters.engine import Engine, Inside
 from onnx_cte.segmenters.network import TILE, Network, arrange
@@ -23,6 +26,9 @@ from onnx_cte.types import FeaturePerturbation, Needs
 
 GROUPS = ("encoder", "decoder", "skips")
 """Names that stand for several taps."""
+LARGE = 256 << 20
+"""Bytes of a file from which its weights are set aside on disk while it is looked into."""
+POINTWISE_ROWS = 2
 
 
 class GreyBox:
@@ -54,6 +60,7 @@ class GreyBox:
         self._device, self._threads = device, threads
         self._engines: dict[tuple[tuple[str, ...], bool], Engine] = {}
         self._readers: dict[tuple[str, ...], Session] = {}
+        self._aside: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def inside(self) -> Inside:
@@ -80,7 +87,7 @@ class GreyBox:
     @cached_property
     def _looked(self) -> tuple[Inside, Anatomy]:
         """The graph as it is, or, if its bottleneck hides in a local function, inlined."""
-        model = in_order(load_graph(self._network.session.path))
+        model = in_order(self._loaded())
         trials = [model, in_order(inlined(model))] if model.functions else [model]
         for trial in trials:
             inside = self._inside(trial)
@@ -94,16 +101,29 @@ class GreyBox:
                 break
         return inside, found
 
+    def _loaded(self) -> Any:
+        """The graph; large weights in it are set aside, for it is going to be copied."""
+        path = self._network.session.path
+        model = load_graph(path)
+        if path.stat().st_size < LARGE or any(map(is_external, tensors_in(model))):
+            return model
+        self._aside = tempfile.TemporaryDirectory(prefix="onnx-cte-", ignore_cleanup_errors=True)
+        set_aside(model, Path(self._aside.name))
+        return model
+
     def _inside(self, model: Any) -> Inside:
         path, source = self._network.session.path, self._network.source
+        folder = Path(self._aside.name) if self._aside else path.resolve().parent
         port = self._network.session.inputs[source.index]
         image = trial_image(self._shape, source.axes)
-        seen = seen_values(path, expose_all(model).SerializeToString(), {port.name: image})
+        exposed = serialised(expose_all(model), path.name)
+        seen = seen_values(path, exposed, {port.name: image}, folder)
         values = {key: Value(*value) for key, value in seen.items()}
         values[port.name] = Value(self._shape, str(port.dtype))
         result = self._network.result
         return Inside(
             path=path,
+            folder=folder,
             model=model,
             output=self._network.session.outputs[result.index].name,
             probe=Probe(port.name, source.axes, self._shape, values),
@@ -122,8 +142,13 @@ class GreyBox:
         return {
             "bottleneck": found.bottleneck.tensor if found.bottleneck else None,
             "engines": {
-                "+".join(taps): {"mode": engine.mode, "fell back": list(engine.fell_back)}
-                for (taps, _), engine in sorted(self._engines.items())
+                "+".join(taps) + ", pointwise" * pointwise: {
+                    "mode": engine.mode,
+                    "fell back": list(engine.fell_back),
+                    "difference": engine.difference,
+                    "tensors": [tap.tensor for tap in engine.taps],
+                }
+                for (taps, pointwise), engine in sorted(self._engines.items())
             },
         }
 
@@ -208,7 +233,7 @@ class GreyBox:
         """
         reference: NDArray[np.float32] | None = None
         found = {}
-        for (taps, pointwise), group in self._grouped(perturbations).items():
+        for taps, pointwise, group in self._grouped(perturbations):
             engine = self._engine(taps, pointwise)
             maps = stitched(recipe, partial(self.rows, engine, group, image, seed), tensor)
             parts = np.split(maps, len(group) + 1)
@@ -226,6 +251,8 @@ class GreyBox:
         for reader in self._readers.values():
             reader.close()
         self._engines, self._readers = {}, {}
+        if self._aside:
+            self._aside.cleanup()
 
     def features(
         self, taps: Sequence[Tap], tile: NDArray[np.float32]
@@ -236,8 +263,9 @@ class GreyBox:
         if key not in self._readers:
             inside = self.inside
             model = tap_outputs(inside.model, names, inside.probe.values)
+            packed = serialised(model, inside.path.name)
             self._readers[key] = Session(
-                inside.path, self._device, self._threads, model=model.SerializeToString()
+                inside.path, self._device, self._threads, model=packed, folder=inside.folder
             )
         image = arrange(tile, TILE, self._network.source.axes)
         maps = self._readers[key].run({self.inside.probe.source: image}, names)
@@ -268,7 +296,7 @@ class GreyBox:
                 )
                 for p in perturbations
             ]
-            if engine.pointwise:
+            if any(factor.shape != drawn[0].shape for factor in drawn):
                 drawn = [np.broadcast_to(factor, shape) for factor in drawn]
             factors[tap.name] = np.concatenate(drawn).astype(np.float32, copy=False)
         source = arrange(tile, TILE, self._network.source.axes)
@@ -293,13 +321,17 @@ class GreyBox:
 
     def _grouped(
         self, perturbations: Sequence[FeaturePerturbation]
-    ) -> dict[tuple[tuple[Tap, ...], bool], list[FeaturePerturbation]]:
+    ) -> Iterator[tuple[tuple[Tap, ...], bool, list[FeaturePerturbation]]]:
         """Perturbations that can share a run: at the same taps, by masks of the same kind."""
         groups: dict[tuple[tuple[Tap, ...], bool], list[FeaturePerturbation]] = {}
         for perturbation in perturbations:
             key = self.resolve(perturbation.taps), self._pointwise(perturbation)
             groups.setdefault(key, []).append(perturbation)
-        return groups
+        for (taps, pointwise), group in groups.items():
+            # Masks as large as feature maps: a few at a time.
+            size = POINTWISE_ROWS if pointwise else len(group)
+            for start in range(0, len(group), size):
+                yield taps, pointwise, group[start : start + size]
 
     def _engine(self, taps: tuple[Tap, ...], pointwise: bool) -> Engine:
         key = tuple(tap.name for tap in taps), pointwise

@@ -9,7 +9,8 @@ from typing import Any
 
 from onnx_cte.descriptor import describe
 from onnx_cte.errors import GraphError, InferenceError
-from onnx_cte.graph.anatomy import Anatomy, Tap
+from onnx_cte.graph.anatomy import Anatomy
+from onnx_cte.graph.maps import Tap
 from onnx_cte.graph.signature import read_signature
 from onnx_cte.graph.summary import Summary, summary
 from onnx_cte.segmenters.engine import Engine

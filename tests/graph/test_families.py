@@ -15,8 +15,8 @@ from graph_models import distance, drawn, observed, rows_of, run, session
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from onnx_cte.graph.anatomy import Anatomy, Tap, anatomy
-from onnx_cte.graph.maps import Probe
+from onnx_cte.graph.anatomy import Anatomy, anatomy
+from onnx_cte.graph.maps import Probe, Tap
 from onnx_cte.graph.sharing import expand_skips, share_skips
 from onnx_cte.graph.surgery import add_mask_input, crossings, split
 

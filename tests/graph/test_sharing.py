@@ -6,7 +6,8 @@ import pytest
 from graph_models import distance, drawn, network, node, observed, rows_of, run, unet
 from onnx import helper, numpy_helper
 
-from onnx_cte.graph.anatomy import Tap, anatomy
+from onnx_cte.graph.anatomy import anatomy
+from onnx_cte.graph.maps import Tap
 from onnx_cte.graph.sharing import expand_skips, share_skips
 from onnx_cte.graph.surgery import add_mask_input
 

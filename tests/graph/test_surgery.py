@@ -7,7 +7,8 @@ from graph_models import FLOAT, distance, drawn, network, node, observed, rows_o
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_cte.errors import GraphError
-from onnx_cte.graph.anatomy import Tap, anatomy
+from onnx_cte.graph.anatomy import anatomy
+from onnx_cte.graph.maps import Tap
 from onnx_cte.graph.surgery import (
     MASK,
     add_mask_input,

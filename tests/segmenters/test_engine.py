@@ -1,12 +1,15 @@
 """Every engine equals the masked network run once a row, and says which way it took."""
 
 import numpy as np
+import onnx
 import pytest
 from families.building import built, find
 from masked_runs import row_by_row
+from onnx import helper, numpy_helper
 
 from onnx_cte.errors import GraphError
 from onnx_cte.segmenters import engine as engines
+from onnx_cte.segmenters import grey_box
 from onnx_cte.segmenters.engine import Engine
 from onnx_cte.segmenters.onnx_model import OnnxModel
 
@@ -75,15 +78,70 @@ def test_a_network_that_mixes_rows_falls_back_to_one_run_a_row(opened):
     segmenter = opened("unet-quantised-dynamic")
     made = engine_of(segmenter)
     assert made.mode == "masked"
-    shared, expanded = made.fell_back
-    assert shared.startswith("shared: differs by ")
-    assert expanded.startswith("expanded: differs by ")
+    assert made.fell_back == (
+        "shared or expanded: DynamicQuantizeLinear takes its range over all rows of a batch",
+    )
     inside = segmenter.grey_box.inside
     image, factors = image_for(inside, 1), draw(made.taps, 2)
     for row, due in zip(
         made.run(image, factors), row_by_row(inside, made.taps, image, factors), strict=True
     ):
         np.testing.assert_array_equal(row, due)
+
+
+def test_the_proof_notices_rows_that_are_mixed_and_what_does_not_run(opened, monkeypatch):
+    segmenter = opened("unet-quantised-dynamic")
+    monkeypatch.setattr(engines, "MIXING", frozenset())
+    shared, expanded = engine_of(segmenter).fell_back
+    assert shared.startswith("shared: differs by ")
+    assert expanded.startswith("expanded: differs by ")
+
+    def too_large(*_):
+        raise GraphError("net.onnx: the rewritten graph is too large")
+
+    segmenter = opened("unet-nearest")
+    monkeypatch.setattr(engines, "share_skips", too_large)
+    made = engine_of(segmenter)
+    assert made.mode == "expanded"
+    assert made.fell_back == ("shared: net.onnx: the rewritten graph is too large",)
+
+
+def test_a_network_that_is_silent_on_the_probe_is_tried_on_others(tmp_path):
+    def dim(model):
+        # Nothing passes below 5; the probe image reaches about 1.
+        model.graph.initializer.append(numpy_helper.from_array(np.float32(5), "floor"))
+        for node in model.graph.node:
+            for place, name in enumerate(node.input):
+                if name == model.graph.input[0].name:
+                    node.input[place] = "bright"
+        name = model.graph.input[0].name
+        model.graph.node.insert(0, helper.make_node("Relu", ["over"], ["bright"]))
+        model.graph.node.insert(0, helper.make_node("Sub", [name, "floor"], ["over"]))
+
+    model = onnx.load(built(find("hand-channels-last-outer")))
+    dim(model)
+    onnx.save(model, tmp_path / "dim.onnx")
+    segmenter = OnnxModel("dim", tmp_path / "dim.onnx").open("cpu", 1)
+    assert engine_of(segmenter).mode == "shared"
+
+
+def test_large_weights_are_set_aside(monkeypatch):
+    monkeypatch.setattr(grey_box, "LARGE", 0)
+    segmenter = OnnxModel("net", built(find("unet-transposed"))).open("cpu", 1)
+    inside = segmenter.grey_box.inside
+    assert inside.folder != inside.path.parent
+    assert inside.model.ByteSize() < 0.5 * inside.path.stat().st_size
+    made = engine_of(segmenter)
+    assert made.mode == "shared"
+    monkeypatch.undo()
+    plain = OnnxModel("net", inside.path).open("cpu", 1)
+    image, factors = image_for(inside, 1), draw(made.taps, 2)
+    found = made.run(image, factors)
+    expected = row_by_row(plain.grey_box.inside, made.taps, image, factors)
+    for row, due in zip(found, expected, strict=True):
+        np.testing.assert_allclose(row, due, atol=1e-5)
+    segmenter.close()
+    assert not inside.folder.exists()
 
 
 def test_few_rows_at_a_time_give_the_same(opened, monkeypatch):

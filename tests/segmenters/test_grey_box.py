@@ -51,9 +51,12 @@ def test_rates_share_a_run_and_kinds_may_be_mixed():
         np.testing.assert_allclose(found, together.perturbed[perturbation.name].maps, atol=1e-5)
         np.testing.assert_allclose(alone.reference.maps, together.reference.maps, atol=1e-5)
         assert np.abs(found - alone.reference.maps).max() > 1e-4
-    assert segmenter.record["inside"]["engines"] == {
-        "bottleneck": {"mode": "shared", "fell back": []}
-    }
+    engines = segmenter.record["inside"]["engines"]
+    assert set(engines) == {"bottleneck", "bottleneck, pointwise"}
+    for record in engines.values():
+        assert (record["mode"], record["fell back"]) == ("shared", [])
+        assert 0 < record["difference"] < 1e-5
+        assert record["tensors"] == [segmenter.grey_box.anatomy.bottleneck.tensor]
 
 
 def test_every_tile_loses_the_same_channels(monkeypatch):
@@ -106,7 +109,10 @@ def test_a_fall_back_is_noted():
     assert segmenter.refuses(CTE(perturbations=Dropout(0.1)).needs) == ""
     assert segmenter.record["inside"]["engines"]["bottleneck"]["mode"] == "masked"
     (note,) = [note for note in segmenter.notes if "engine" in note]
-    assert note.startswith("disturbed at bottleneck by the slower engine 'masked': shared: differs")
+    assert note == (
+        "disturbed at bottleneck by the slower engine 'masked': shared or expanded: "
+        "DynamicQuantizeLinear takes its range over all rows of a batch"
+    )
 
 
 def test_a_black_box_cannot_be_disturbed_inside():
