@@ -75,6 +75,16 @@ def write_report(ranking: Ranking, folder: str | Path) -> None:
     _replace(path / "images.csv", _images_csv(ranking))
 
 
+def remove_report(folder: str | Path) -> None:
+    """Remove what `write_report` wrote; OutputError if that is not allowed."""
+    path = Path(folder)
+    try:
+        for name in ("ranking.json", "ranking.csv", "images.csv"):
+            (path / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be removed: {error.strerror or error}") from error
+
+
 def write_evaluation(
     performance: Ranking,
     compared: Sequence[tuple[Ranking, Agreement]],

@@ -211,6 +211,24 @@ def test_other_options_are_measured_afresh(place, monkeypatch, options):
     assert len(seen) == 18
 
 
+def test_only_the_missing_perturbation_is_run_again(place, monkeypatch):
+    from onnx_cte.segmenters import onnx_model
+
+    store = place / "evidence.sqlite"
+    ranked(place, evidence=store)
+    asked, real = set(), onnx_model.observe
+
+    def counted(recipe, network, image, needs, *rest):
+        asked.update(perturbation.name for perturbation in needs.perturbations)
+        return real(recipe, network, image, needs, *rest)
+
+    monkeypatch.setattr(onnx_model, "observe", counted)
+    models, images = open_models(place / "models"), Images(place / "images", place / "labels")
+    both = [CTE(), CTE("nhd", (GaussianNoise(0.3),), draws=1)]
+    rank_each(models, images, both, device="cpu", evidence=store)
+    assert asked == {"noise=0.3"}
+
+
 def test_an_interrupted_run_goes_on_and_gives_the_same(place, monkeypatch):
     store = place / "evidence.sqlite"
     from onnx_cte.segmenters import onnx_model

@@ -33,17 +33,23 @@ from onnx_cte.cli.options import (
 )
 from onnx_cte.cli.swept import asks_for_sweep, tell_sweeps
 from onnx_cte.console import agreement_text, ranking_text
-from onnx_cte.errors import OptionError, unknown_name
+from onnx_cte.errors import NothingToRank, OptionError, unknown_name
 from onnx_cte.estimators import CTE, Accuracy, Confidence, estimator_named, known_estimators
 from onnx_cte.images import Images
 from onnx_cte.metrics import METRICS
 from onnx_cte.perturbations import AUTO, PERTURBATIONS, parse_perturbation
 from onnx_cte.ranking import Ranking
-from onnx_cte.report import prepare_folder, ranking_to_json, write_evaluation, write_report
+from onnx_cte.report import (
+    prepare_folder,
+    ranking_to_json,
+    remove_report,
+    write_evaluation,
+    write_report,
+)
 from onnx_cte.runner import rank_each
 from onnx_cte.segmenters import open_models
 from onnx_cte.simulation import simulate_images
-from onnx_cte.sweep import Sweep, sweep, sweep_each
+from onnx_cte.sweep import CANDIDATES, Sweep, sweep, sweep_each
 from onnx_cte.tables import text_table
 from onnx_cte.types import Estimator, InputPerturbation, disturbs_input
 
@@ -113,9 +119,18 @@ def rank(
     prepare_folder(out)
     keywords = run_keywords(out, options)
     if swept:
-        found = sweep(bank, pictures, **chosen, **keywords)
-        judges.insert(0, found.estimator)
-        tell_sweeps([found], as_json)
+        try:
+            found = sweep(bank, pictures, **chosen, **keywords)
+        except NothingToRank as error:
+            if fallback is None:
+                raise
+            # No model can be disturbed inside: as for a perturbation that was named.
+            say(f"{error}\n", err=True)
+            swept = False
+            judges.insert(0, estimator_named(estimator, **chosen, perturbations=CANDIDATES[:1]))
+        else:
+            judges.insert(0, found.estimator)
+            tell_sweeps([found], as_json)
     first, *others = rank_each(bank, pictures, judges, **keywords)
     if swept:
         first = found.noted_in(first)
@@ -123,6 +138,7 @@ def rank(
     refused = [model for model, _ in first.failed if any(model in r.values for r in others)]
     second = others if refused else []
     write_report(first, out)
+    remove_report(out / SECOND)  # one of an earlier run would be read as this one's
     for ranking in second:
         write_report(ranking, out / SECOND)
     if as_json:

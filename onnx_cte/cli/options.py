@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -80,15 +80,19 @@ RUN_OPTIONS = several(
 def models_of(models: Path, options: dict[str, Any]) -> list[OnnxModel]:
     """Open models as `MODEL_OPTIONS` say."""
     taken = {name: options[name] for name in ("normalize", "foreground", "threshold")}
-    return open_models(models, **taken, at=_by_model(options["at"]))
+    names = [model.name for model in open_models(models)] if options["at"] else []
+    return open_models(models, **taken, at=_by_model(options["at"], names))
 
 
-def _by_model(stated: Sequence[str]) -> dict[str, str]:
+def _by_model(stated: Sequence[str], names: Collection[str]) -> dict[str, str]:
     """Tensors by the names of models, out of texts such as ``unet=/down/Relu_output_0``."""
     found: dict[str, str] = {}
     for text in stated:
-        # Tensors may have an equals sign in their names, as slices of other frameworks do.
-        model, _, tensor = text.partition("=")
+        # Models and tensors may have equals signs in their names; a model that is there counts.
+        places = [place for place, sign in enumerate(text) if sign == "="]
+        known = [place for place in places if text[:place] in names]
+        place = known[-1] if known else places[0] if places else len(text)
+        model, tensor = text[:place], text[place + 1 :]
         if not model or not tensor:
             raise OptionError(
                 f"--at {text}: expected MODEL=TENSOR, a model's name in the ranking and a tensor "
@@ -128,9 +132,9 @@ def run_keywords(out: Path, options: dict[str, Any]) -> dict[str, Any]:
     return {**taken, "evidence": out / EVIDENCE, "progress": True}
 
 
-def say(text: str, nl: bool = True) -> None:
+def say(text: str, nl: bool = True, err: bool = False) -> None:
     """Print a result; names of files need not be text that can be printed."""
-    click.echo(text.encode(errors="backslashreplace").decode(), nl=nl)
+    click.echo(text.encode(errors="backslashreplace").decode(), nl=nl, err=err)
 
 
 def out_option(default: str, help_text: str) -> Callable[[Any], Any]:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -54,11 +54,13 @@ class CTE:
         metric_named(self.metric, "consistency")
         # A list, or a single one, is what most people write; a tuple can be hashed and shown.
         given: Any = self.perturbations
-        single = hasattr(given, "apply") or hasattr(given, "factor")
-        object.__setattr__(self, "perturbations", (given,) if single else tuple(given))
+        several = isinstance(given, Iterable) and not isinstance(given, str)
+        object.__setattr__(self, "perturbations", tuple(given) if several else (given,))
+        for perturbation in self.perturbations:
+            _check_perturbation(perturbation)
         if not self.perturbations:
             raise OptionError("CTE without a perturbation; give at least one, as noise=0.1")
-        if not isinstance(self.draws, int) or self.draws < 1:
+        if not isinstance(self.draws, int) or isinstance(self.draws, bool) or self.draws < 1:
             raise OptionError(f"CTE: draws is an integer of at least 1, not {self.draws!r}")
         # Also one given beside a draw of itself would be there twice.
         drawn = [p.name for p in self.needs.perturbations]
@@ -125,6 +127,28 @@ class CTE:
             perturbed.probabilities,
             threshold=reference.threshold,
             exclusive=reference.exclusive,
+        )
+
+
+def _check_perturbation(given: Any) -> None:
+    """Refuse what is no perturbation, with the way to one."""
+    if isinstance(given, str):
+        raise OptionError(
+            f"'{given}' is the text of a perturbation: pass parse_perturbation('{given}')"
+        )
+    if isinstance(given, type):
+        raise OptionError(f"pass a perturbation, {given.__name__}(), not its class")
+    kinds = [kind for kind in ("apply", "factor") if callable(getattr(given, kind, None))]
+    if len(kinds) != 1 or not isinstance(getattr(given, "name", None), str):
+        raise OptionError(
+            f"{given!r} is no perturbation: expected a name, and either apply and restore (of the "
+            "input) or taps, reads_features and factor (of features)"
+        )
+    taps = getattr(given, "taps", None)
+    if kinds == ["factor"] and not (isinstance(taps, tuple) and hasattr(given, "reads_features")):
+        raise OptionError(
+            f"perturbation {given.name} disturbs features and has no tuple of names `taps`, or no "
+            "`reads_features`"
         )
 
 

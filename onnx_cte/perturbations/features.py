@@ -7,6 +7,7 @@ network has such a map is known only when it is opened.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.errors import OptionError, unknown_name
-from onnx_cte.perturbations.strengths import strength_text
+from onnx_cte.perturbations.strengths import is_number, strength_text
 
 Law = Literal["fixed", "bernoulli"]
 Tensor = NDArray[np.float32]
@@ -55,7 +56,7 @@ class Dropout:
 
     def __post_init__(self) -> None:
         _take_taps(self, "dropout")
-        if not isinstance(self.rate, int | float) or not 0 <= self.rate < 1:
+        if not is_number(self.rate) or not 0 <= self.rate < 1:
             raise OptionError(
                 "dropout: the rate is a number of at least 0 and below 1, the share of channels "
                 f"to drop, not {self.rate!r}; write for example dropout=0.1"
@@ -116,7 +117,7 @@ class FeatureDrop:
 
     def __post_init__(self) -> None:
         _take_taps(self, "feature-drop")
-        numbers = all(isinstance(bound, int | float) for bound in (self.low, self.high))
+        numbers = all(map(is_number, (self.low, self.high)))
         if not numbers or not 0 <= self.low <= self.high <= 1:
             raise OptionError(
                 "feature-drop: the threshold is drawn from a range within 0..1, not "
@@ -170,7 +171,7 @@ class FeatureNoise:
 
     def __post_init__(self) -> None:
         _take_taps(self, "feature-noise")
-        if not isinstance(self.amount, int | float) or not 0 <= self.amount < math.inf:
+        if not is_number(self.amount) or not 0 <= self.amount < math.inf:
             raise OptionError(
                 f"feature-noise: the amount is a finite number of at least 0, not {self.amount!r}; "
                 "write for example feature-noise=0.3"
@@ -205,9 +206,11 @@ def _taps_text(taps: tuple[str, ...]) -> str:
 def _take_taps(owner: Dropout | FeatureDrop | FeatureNoise, kind: str) -> None:
     """Turn taps given as a list, or as a single name, into a tuple that its name can carry."""
     given: object = owner.taps
-    taps = (given,) if isinstance(given, str) else tuple(owner.taps)
-    object.__setattr__(owner, "taps", taps)
     example = f"write for example {kind}@bottleneck or {kind}@decoder/4+skips"
+    if not isinstance(given, Iterable):
+        raise OptionError(f"{kind}: taps are names, not {given!r}; {example}")
+    taps = (given,) if isinstance(given, str) else tuple(given)
+    object.__setattr__(owner, "taps", taps)
     if not taps:
         raise OptionError(f"{kind}: no tap is given to disturb; {example}")
     for tap in taps:

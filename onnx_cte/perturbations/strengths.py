@@ -1,10 +1,17 @@
 """How much: a number, or a range from which one number is drawn for each image."""
 
+from numbers import Real
+
 import numpy as np
 
 from onnx_cte.errors import OptionError
 
 Strength = float | tuple[float, float]
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a real number, of Python or of NumPy."""
+    return isinstance(value, Real)
 
 
 def is_range(strength: Strength) -> bool:
@@ -26,7 +33,7 @@ def strength_text(strength: Strength) -> str:
 def check_strength(owner: object, strength: Strength, minimum: float = -np.inf) -> None:
     """Raise OptionError unless it is a finite number of at least `minimum`, or a range of such."""
     bounds = strength if isinstance(strength, tuple) else (strength, strength)
-    numbers = len(bounds) == 2 and all(isinstance(b, int | float) for b in bounds)
+    numbers = len(bounds) == 2 and all(map(is_number, bounds))
     if not numbers or not all(np.isfinite(bounds)) or not minimum <= bounds[0] <= bounds[1]:
         least = f", at least {minimum:g}" if np.isfinite(minimum) else ""
         raise OptionError(

@@ -133,10 +133,10 @@ class Engine:
         allowed = tolerance(inside)
         self.mode: Mode = "masked"
         self.fell_back: tuple[str, ...] = ()
-        if modes[0] != "masked" and (mixing := self._mixes_rows(masked)):
-            modes, self.fell_back = ("masked",), (f"shared or expanded: {mixing}",)
+        if modes[0] != "masked" and (apart := self._keeps_rows_apart(masked)):
+            modes, self.fell_back = ("masked",), (f"shared or expanded: {apart}",)
         for mode in modes:
-            if mode == "masked" or inside.batch != 0:
+            if mode == "masked":
                 break
             try:
                 session = self._session(self._rewritten(masked, mode))
@@ -227,8 +227,10 @@ class Engine:
         values, folder = self.inside.probe.values, self.inside.folder
         return rewrite(masked, self.inside.output, list(self._names.values()), values, folder)
 
-    def _mixes_rows(self, masked: Any) -> str:
-        """Say what makes a row depend on the others of its batch, if anything does."""
+    def _keeps_rows_apart(self, masked: Any) -> str:
+        """Say why rows cannot be one batch, if they cannot."""
+        if self.inside.batch != 0:
+            return f"output '{self.inside.output}' does not begin with a batch axis"
         flow = Flow(masked)
         for index in sorted(flow.downstream(self._names.values())):
             if flow.nodes[index].op_type in MIXING:

@@ -18,6 +18,7 @@ from onnx_cte.graph.surgery import expose_all, tap_outputs
 from onnx_cte.graph.writing import is_external, set_aside, tensors_in
 from onnx_cte.perturbations import generator
 from onnx_cte.segmenters.engine import Engine, Inside
+from onnx_cte.segmenters.factors import checked_factor, drowned, is_pointwise, map_shape
 from onnx_cte.segmenters.network import TILE, Network, arrange
 from onnx_cte.segmenters.pipeline import Recipe, judged, stitched
 from onnx_cte.segmenters.probing import trial_image
@@ -28,7 +29,8 @@ GROUPS = ("encoder", "decoder", "skips")
 """Names that stand for several taps."""
 LARGE = 256 << 20
 """Bytes of a file from which its weights are set aside on disk while it is looked into."""
-POINTWISE_ROWS = 2
+POINTWISE_ROWS = 1
+"""Masks as large as feature maps that are drawn at a time."""
 
 
 class GreyBox:
@@ -179,7 +181,10 @@ class GreyBox:
                     )
                     + "disturb the input, as --perturb noise=0.1 does"
                 )
-            self._engine(self.resolve(perturbation.taps), self._pointwise(perturbation))
+            taps = self.resolve(perturbation.taps)
+            if lost := drowned(self.inside.probe, perturbation, taps):
+                return lost
+            self._engine(taps, is_pointwise(self.inside.probe, perturbation, taps))
         return ""
 
     def resolve(self, names: Sequence[str]) -> tuple[Tap, ...]:
@@ -287,9 +292,11 @@ class GreyBox:
         factors = {}
         for tap in engine.taps:
             features = seen.get(tap.name)
-            shape = self._map_shape(tap) if features is None else features.shape
+            shape = map_shape(self.inside.probe, tap) if features is None else features.shape
             drawn = [
-                p.factor(
+                checked_factor(
+                    p,
+                    tap,
                     shape,
                     features if p.reads_features else None,
                     generator(seed, image, p.name, tap.name),
@@ -303,32 +310,16 @@ class GreyBox:
         found = engine.run(source, factors)
         return np.concatenate([self._network.arranged(row) for row in found], axis=1)
 
-    def _map_shape(self, tap: Tap) -> tuple[int, ...]:
-        """Shape of a map at the probe, channels first; only its channels hold at other sizes."""
-        shape = list(self.inside.probe.values[tap.tensor].shape)
-        channels = shape.pop(tap.axis)
-        return (shape[0], channels, *shape[1:])
-
-    def _pointwise(self, perturbation: FeaturePerturbation) -> bool:
-        """Whether its factors differ from position to position; tried at the probe's size."""
-        for tap in self.resolve(perturbation.taps):
-            shape = self._map_shape(tap)
-            features = np.ones(shape, np.float32) if perturbation.reads_features else None
-            factor = perturbation.factor(shape, features, generator(0, perturbation.name))
-            if any(side > 1 for side in factor.shape[2:]):
-                return True
-        return False
-
     def _grouped(
         self, perturbations: Sequence[FeaturePerturbation]
     ) -> Iterator[tuple[tuple[Tap, ...], bool, list[FeaturePerturbation]]]:
         """Perturbations that can share a run: at the same taps, by masks of the same kind."""
         groups: dict[tuple[tuple[Tap, ...], bool], list[FeaturePerturbation]] = {}
         for perturbation in perturbations:
-            key = self.resolve(perturbation.taps), self._pointwise(perturbation)
+            taps = self.resolve(perturbation.taps)
+            key = taps, is_pointwise(self.inside.probe, perturbation, taps)
             groups.setdefault(key, []).append(perturbation)
         for (taps, pointwise), group in groups.items():
-            # Masks as large as feature maps: a few at a time.
             size = POINTWISE_ROWS if pointwise else len(group)
             for start in range(0, len(group), size):
                 yield taps, pointwise, group[start : start + size]

@@ -279,3 +279,33 @@ def test_estimators_of_other_packages(monkeypatch):
 def test_a_single_perturbation_will_do():
     assert CTE("nhd", Gamma()) == CTE("nhd", [Gamma()])
     assert CTE("nhd", Dropout()) == CTE("nhd", [Dropout()])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (Dropout, r"pass a perturbation, Dropout\(\), not its class"),
+        ("dropout=0.1", r"'dropout=0.1' is the text of a perturbation: pass parse_perturbation\("),
+        (["dropout=0.1"], "is the text of a perturbation"),
+        (None, "None is no perturbation: expected a name, and either apply and restore"),
+        ([3], "3 is no perturbation"),
+    ],
+)
+def test_what_is_no_perturbation_is_told(given, told):
+    with pytest.raises(OptionError, match=told):
+        CTE(perturbations=given)
+
+
+def test_what_disturbs_features_says_where():
+    class Nowhere:
+        name, reads_features = "nowhere", False
+
+        def factor(self, shape, features, rng):
+            return np.ones((1, 1, 1, 1))
+
+    with pytest.raises(
+        OptionError, match="perturbation nowhere disturbs features and has no tuple"
+    ):
+        CTE(perturbations=Nowhere())
+    with pytest.raises(OptionError, match="draws is an integer of at least 1, not True"):
+        CTE(draws=True)

@@ -174,3 +174,98 @@ def test_nodes_may_stand_in_any_order(tmp_path):
     tensor = reversed_.grey_box.anatomy.bottleneck.tensor
     assert tensor == opened("hand-channels-last-outer").grey_box.anatomy.bottleneck.tensor
     assert reversed_.refuses(Needs((Dropout(0.3),))) == ""
+
+
+def ending_in(op, **attributes):
+    """Changes a network that ends in a Sigmoid so that something follows it."""
+
+    def change(model):
+        (output,) = model.graph.output
+        for node in model.graph.node:
+            if node.output[0] == output.name:
+                node.output[0] = "probability"
+        model.graph.node.append(helper.make_node(op, ["probability"], [output.name], **attributes))
+
+    return change
+
+
+@pytest.mark.parametrize("end", [("Identity", {}), ("Cast", {"to": 1}), ("Clip", {})])
+def test_no_tap_is_the_prediction_itself(tmp_path, end):
+    op, attributes = end
+    name = "hand-channels-last-outer"
+    plain = opened(name).grey_box.anatomy
+    ended = rewritten(name, tmp_path / "ended.onnx", ending_in(op, **attributes)).grey_box.anatomy
+    assert [tap.tensor for tap in ended.taps] == [tap.tensor for tap in plain.taps]
+    assert all(tap.channels > 1 for tap in ended.taps)
+
+
+def test_no_tap_of_a_quantised_network_is_the_prediction_or_a_scale():
+    found = opened("unet-quantised-dynamic").grey_box.anatomy
+    due = opened("unet-opset-17").grey_box.anatomy
+    assert [(tap.name, tap.channels) for tap in found.taps] == [
+        (tap.name, tap.channels) for tap in due.taps
+    ]
+
+
+def test_a_strided_stem_behind_a_clip_is_no_encoder_tap(tmp_path):
+    def clip(model):
+        name = model.graph.input[0].name
+        for node in model.graph.node:
+            for place, read in enumerate(node.input):
+                if read == name:
+                    node.input[place] = "clipped"
+        model.graph.node.insert(0, helper.make_node("Clip", [name], ["clipped"]))
+
+    found = rewritten("hand-channels-last-outer", tmp_path / "clipped.onnx", clip).grey_box.anatomy
+    assert "clipped" not in [tap.tensor for tap in found.taps]
+
+
+def test_what_drops_every_channel_is_refused(tmp_path):
+    def narrow(model):
+        (output,) = model.graph.output
+        for node in model.graph.node:
+            if node.output[0] == output.name:
+                node.input[0], narrow.tensor = node.input[0], node.input[0]
+
+    named = "hand-channels-last-outer"
+    segmenter = rewritten(named, tmp_path / "net.onnx", narrow)
+    wide = segmenter.grey_box.anatomy.bottleneck
+    segmenter.close()
+    narrowed = OnnxModel("net", tmp_path / "net.onnx", at=narrow.tensor).open("cpu", 1)
+    tap = narrowed.grey_box.anatomy.bottleneck
+    assert (wide.channels, tap.channels) == (64, 1)
+    assert narrowed.refuses(Needs((Dropout(0.05),))) == (
+        f"dropout=0.05 drops all 1 channels of the bottleneck '{tap.tensor}', so that any "
+        "prediction would be lost; name a wider tap, or another perturbation"
+    )
+    assert narrowed.refuses(Needs((Dropout(0.5, law="bernoulli"),))) == ""
+
+
+class Gain:
+    """A perturbation from outside, as wrong as it is told to be."""
+
+    def __init__(self, make, taps=("bottleneck",)):
+        self.make, self.taps, self.name, self.reads_features = make, taps, "gain", False
+
+    def factor(self, shape, features, rng):
+        return self.make(shape)
+
+
+def test_a_perturbation_from_outside():
+    segmenter = opened("unet-nearest")
+    seen = segmenter.observe(picture(), Needs((Gain(lambda s: np.full((1, 1, 1, 1), 0.5)),)), 0)
+    assert np.abs(seen.perturbed["gain"].maps - seen.reference.maps).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda s: np.float32(1), r"a factor of shape \(\), float32 that does not fit the bottle"),
+        (lambda s: np.ones((1, 7, 1, 1)), r"a factor of shape \(1, 7, 1, 1\), float64 that does"),
+        (lambda s: np.ones((5, *s[1:])), r"a factor of shape \(5, 64, "),
+        (lambda s: np.full((1, 64, 1, 1), np.nan), "values that are no finite numbers for the bot"),
+    ],
+)
+def test_a_factor_that_does_not_fit_is_told(make, what):
+    with pytest.raises(OptionError, match=rf"perturbation gain returned {what}"):
+        opened("unet-nearest").refuses(Needs((Gain(make),)))
