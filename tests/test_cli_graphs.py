@@ -291,3 +291,22 @@ def test_a_model_s_name_may_hold_equals_signs():
     assert _by_model(["a=b=relu=1"], names) == {"a=b": "relu=1"}
     assert _by_model(["a=relu=1"], names) == {"a": "relu=1"}
     assert _by_model(["c=relu"], names) == {"c": "relu"}
+
+
+def test_a_second_ranking_of_an_earlier_run_does_not_stay(bank):
+    fallback = ("--without-bottleneck", "noise=0.1")
+    assert call(*RANK, *fallback).exit_code == 3
+    assert len(read_ranking("onnx-cte-results/without-bottleneck")) == 2
+    assert call(*RANK, *fallback, "--at", "flat=active").exit_code == 0
+    assert list(Path("onnx-cte-results/without-bottleneck").iterdir()) == []
+
+
+def test_auto_leaves_the_way_out_where_no_model_can_be_disturbed(bank):
+    Path("models/deep.onnx").unlink()
+    blur(Path("models") / "other.onnx", width=3)
+    arguments = ("rank", "models", "images", "--perturb", "auto", "--draws", 1)
+    assert call(*arguments).exit_code == 1
+    result = call(*arguments, "--without-bottleneck", "noise=0.1")
+    assert result.exit_code == 3
+    assert "All models by cte nhd noise=0.1 x1 instead" in result.stdout
+    assert len(read_ranking("onnx-cte-results/without-bottleneck")) == 2
