@@ -169,6 +169,14 @@ class Contenders:
         return found
 
 
+def timed(run) -> tuple[float, list]:
+    """Seconds of a run right after one like it: each finds caches and memory as it left them."""
+    run()
+    begun = time.perf_counter()
+    result = run()
+    return time.perf_counter() - begun, result
+
+
 def measured(found: Contenders, side: int, batch: int, rows: int, repeats: int) -> list[dict]:
     """Time every way with K = `rows` masks on a batch of images."""
     rng = np.random.default_rng(1)
@@ -184,16 +192,11 @@ def measured(found: Contenders, side: int, batch: int, rows: int, repeats: int) 
     ways = found.ways(masks)
     times: dict[str, list[float]] = {name: [] for name in ways}
     unit, results = [], {}
-    for turn in range(repeats + 1):  # the first warms up
-        begun = time.perf_counter()
-        found.plain_runs(images, 1)
-        unit.append(time.perf_counter() - begun)
+    for _ in range(repeats):
+        unit.append(timed(lambda: found.plain_runs(images, 1))[0])
         for name, way in ways.items():
-            begun = time.perf_counter()
-            results[name] = way(images)
-            times[name].append(time.perf_counter() - begun)
-        if not turn:
-            unit, times = [], {name: [] for name in ways}
+            spent, results[name] = timed(lambda way=way: way(images))
+            times[name].append(spent)
     first = images[:1]
     expected = [found.plain_runs(first, 1)[0], *results["masked"][0][1:]]
     scale = max(float(np.abs(expected[0]).max()), 1e-12)

@@ -30,6 +30,8 @@ def share_skips(
     masks: Sequence[str],
     values: Mapping[str, Value],
     folder: Path | None = None,
+    *,
+    merge: bool = True,
 ) -> Any:
     """Rewrite a masked model so that encoder and skips' shares are computed at batch 1.
 
@@ -45,6 +47,9 @@ def share_skips(
         Shapes at a probe, before masks were added.
     folder : Path or None
         Where external data lies.
+    merge : bool
+        Merge nearest-neighbour up-sampling with the convolution after it: fewer products for more
+        nodes, which pays on the CPU.
 
     Returns
     -------
@@ -61,7 +66,11 @@ def share_skips(
         if not changed:
             break
     _split_convolutions(bench)
-    merge_up_sampling(bench)
+    # The concatenations that were taken apart still read what was up-sampled, and are dead.
+    prune(bench.model)
+    bench.restart()
+    if merge:
+        merge_up_sampling(bench)
     _expand_concatenated(bench)
     prune(bench.model)
     return bench.model

@@ -223,9 +223,11 @@ class Engine:
         return model
 
     def _rewritten(self, masked: Any, mode: Mode) -> Any:
-        rewrite = share_skips if mode == "shared" else expand_skips
         values, folder = self.inside.probe.values, self.inside.folder
-        return rewrite(masked, self.inside.output, list(self._names.values()), values, folder)
+        given = masked, self.inside.output, list(self._names.values()), values, folder
+        if mode == "expanded":
+            return expand_skips(*given)
+        return share_skips(*given, merge=self.inside.device == "cpu")
 
     def _keeps_rows_apart(self, masked: Any) -> str:
         """Say why rows cannot be one batch, if they cannot."""

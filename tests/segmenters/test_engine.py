@@ -74,6 +74,13 @@ def test_an_engine_equals_one_masked_run_a_row(opened, family, taps, mode):
     made.close()
 
 
+def test_doubling_is_merged_at_every_level(opened):
+    made = engine_of(opened("unet-nearest"))
+    rewritten = made._rewritten(made._masked_model(), "shared")
+    kinds = [node.op_type for node in rewritten.graph.node]
+    assert kinds.count("Reshape") == 3 * 3
+
+
 def test_a_network_that_mixes_rows_falls_back_to_one_run_a_row(opened):
     segmenter = opened("unet-quantised-dynamic")
     made = engine_of(segmenter)
@@ -96,7 +103,7 @@ def test_the_proof_notices_rows_that_are_mixed_and_what_does_not_run(opened, mon
     assert shared.startswith("shared: differs by ")
     assert expanded.startswith("expanded: differs by ")
 
-    def too_large(*_):
+    def too_large(*_, **__):
         raise GraphError("net.onnx: the rewritten graph is too large")
 
     segmenter = opened("unet-nearest")
