@@ -46,6 +46,12 @@ def without(ranking: Ranking, model: str) -> Ranking:
     return replace(ranking, scores=tuple(s for s in ranking if s.model != model))
 
 
+def kind_of(ranking: Ranking) -> str:
+    """Its title, or, if a sweep chose the perturbation, that it did: choices differ by domain."""
+    swept = "sweep" in ranking.provenance
+    return f"{' '.join(ranking.title.split()[:2])} auto" if swept else ranking.title
+
+
 def line(domain: str, models: str, title: str, found: Agreement) -> list[str]:
     """One row of the table."""
     values = [number(getattr(found, name)) for name in MEASURES]
@@ -75,8 +81,10 @@ def main() -> None:
             for kind, found in kinds.items():
                 rows.append(line(name, kind, ranking.title, found))
             everyone, *others = kinds.values()
-            means.setdefault(("all", ranking.title), []).append(everyone)
-            means.setdefault(("not in-domain", ranking.title), []).append(*(others or [everyone]))
+            means.setdefault(("all", kind_of(ranking)), []).append(everyone)
+            means.setdefault(("not in-domain", kind_of(ranking)), []).append(
+                *(others or [everyone])
+            )
     for (kind, title), found in means.items():
         values = [
             number(statistics.fmean(getattr(one, measure) for one in found)) for measure in MEASURES
