@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onnx_cte.errors import unknown_name
-from onnx_cte.metrics import masks
+from onnx_cte.metrics import masks, matching, rand
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,9 @@ class Metric:
     function : callable
     purpose : {"consistency", "performance"}
         Compares two predictions, or a prediction with labels.
-    compares : {"classes", "probabilities"}
-        Hard decisions, or probability maps (then it takes ``threshold=`` and ``exclusive=``).
+    compares : {"classes", "probabilities", "labels"}
+        Hard decisions, or probability maps (then it takes ``threshold=`` and ``exclusive=``), or
+        label images, in which every object has a number and 0 is background.
     summary : str
         One line for ``onnx-cte list``.
     symmetric : bool
@@ -33,7 +34,7 @@ class Metric:
 
     function: Callable[..., float]
     purpose: Literal["consistency", "performance"]
-    compares: Literal["classes", "probabilities"]
+    compares: Literal["classes", "probabilities", "labels"]
     summary: str
     symmetric: bool = True
 
@@ -46,17 +47,36 @@ METRICS: dict[str, Metric] = {
         "effective invariance: agreement weighted by confidence, over the union of foregrounds",
     ),
     "f1": Metric(masks.f1, "performance", "classes", "F1 (Dice) of the foreground against labels"),
+    "f1_50": Metric(
+        matching.f1_50,
+        "performance",
+        "labels",
+        "F1 of the objects: those count that exceed an intersection over union of 0.5",
+    ),
     "f1_classes": Metric(
         masks.f1_classes,
         "performance",
         "classes",
         "mean F1 of the classes against a label image that holds class indices",
     ),
+    "map": Metric(
+        matching.average_precision,
+        "performance",
+        "labels",
+        "mean of TP / (TP + FP + FN) of the objects over the IoU thresholds 0.5, 0.55, ... 0.95",
+    ),
     "nhd": Metric(
         masks.normalized_hamming,
         "consistency",
         "classes",
         "normalised Hamming similarity: share of the union of foregrounds that does not flip",
+    ),
+    "rand_fscore": Metric(
+        rand.rand_fscore,
+        "consistency",
+        "labels",
+        "V^Rand: pairs of pixels in one object in both predictions, away from object borders",
+        symmetric=False,  # the borders are those of the reference
     ),
 }
 
