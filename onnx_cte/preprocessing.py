@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from onnx_cte.errors import DescriptorError, ImageError, unknown_name
+from onnx_cte.errors import DescriptorError, ImageError, OptionError, unknown_name
 from onnx_cte.steps import STATISTICAL, STEPS, Array
 
 LETTERS = "bcitzyx"
@@ -63,7 +63,7 @@ NORMALISATIONS: dict[str, tuple[Step, ...]] = {
     "minmax": (Step.of("scale_range", axes="yx", min_percentile=0.0, max_percentile=100.0),),
     "none": (),
 }
-"""What `named_steps` knows."""
+"""What `named_steps` knows, as it is for planes."""
 
 
 def apply_steps(
@@ -142,7 +142,7 @@ def check_steps(steps: Sequence[Step], axes: str, channels: int | None) -> None:
     apply_steps(np.zeros([sides.get(letter, 2) for letter in axes], np.float32), axes, steps)
 
 
-def named_steps(normalize: str) -> tuple[Step, ...]:
+def named_steps(normalize: str, over: str = "yx") -> tuple[Step, ...]:
     """Preprocessing chosen by a word, for models that come without a description.
 
     Every channel is normalised on its own.
@@ -152,6 +152,9 @@ def named_steps(normalize: str) -> tuple[Step, ...]:
     normalize : {"percentile", "zscore", "minmax", "none"}
         ``percentile`` maps the 1st and the 99.8th percentile to 0 and 1, ``minmax`` the extremes;
         ``zscore`` gives mean 0 and standard deviation 1.
+    over : {"yx", "zyx"}
+        Axes that statistics are taken over: those of planes, or of whole volumes, whose slices
+        keep their brightness among each other. ``yx`` would normalise each slice of a volume alone.
 
     Returns
     -------
@@ -160,16 +163,23 @@ def named_steps(normalize: str) -> tuple[Step, ...]:
     Raises
     ------
     OptionError
-        For another word.
+        For another word, or other axes.
 
     Examples
     --------
     >>> print(*named_steps("percentile"))
     scale_range(axes=yx, max_percentile=99.8, min_percentile=1)
+    >>> print(*named_steps("zscore", "zyx"))
+    zero_mean_unit_variance(axes=zyx)
     """
     if normalize not in NORMALISATIONS:
         raise unknown_name("normalisation", normalize, NORMALISATIONS)
-    return NORMALISATIONS[normalize]
+    if over not in ("yx", "zyx"):
+        raise OptionError(
+            f"normalisation over axes '{over}': expected 'yx' (planes) or 'zyx' (volumes)"
+        )
+    steps = NORMALISATIONS[normalize]
+    return tuple(Step.of(step.name, **{**dict(step.options), "axes": over}) for step in steps)
 
 
 def _bound(step: Step) -> Callable[..., Array]:

@@ -9,7 +9,7 @@ References
 .. [1] https://bioimage-io.github.io/spec-bioimage-io
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -129,8 +129,15 @@ def _binarize(
     return (x > _along(threshold, x, letters, axis).astype(_work(x))).view(np.uint8)
 
 
-def _sigmoid(x: Array, letters: str, sample: Array | None) -> Array:
-    """1 / (1 + exp(-x))."""
+def _sigmoid(
+    x: Array, letters: str, sample: Array | None, *, channels: Sequence[int] | None = None
+) -> Array:
+    """1 / (1 + exp(-x)); of some channels only, where others hold distances or flows."""
+    if channels is not None:
+        out = x.astype(_work(x))
+        chosen = (slice(None),) * _position("c", letters) + (list(channels),)
+        out[chosen] = _sigmoid(out[chosen], letters, sample)
+        return out
     out = np.negative(x, dtype=_work(x))
     np.minimum(out, 87, out=out)  # exp(88.8) is more than float32 holds
     np.exp(out, out=out)
@@ -199,11 +206,12 @@ def _statistics(
     """The dimensions that statistics are taken over, and the array they are taken from."""
     named = (set(letters) if axes is None else set(axes)) - {"b"}
     over = tuple(sorted(_position(letter, letters) for letter in named))
-    plane = set(letters) & {"y", "x"}
-    if not over or (named & plane and not plane <= named):
+    plane, volume = set(letters) & set("yx"), set(letters) & set("zyx")
+    if not over or (named & volume and not plane <= named):
+        volumes = ", over whole volumes (z, y and x)" if "z" in letters else ""
         raise DescriptorError(
             f"a step takes statistics over axes '{axes}' of a tensor with axes '{letters}'; "
-            "supported are those over whole planes (y and x), over channels, or both"
+            f"supported are those over whole planes (y and x){volumes}, over channels, or both"
         )
     return over, sample if sample is not None and named & plane else x
 

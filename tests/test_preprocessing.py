@@ -301,6 +301,7 @@ def test_step_is_a_value_whatever_the_order_of_its_options():
         (Step.of("scale_range", axes="tyx"), "names axis 't'; the tensor has axes 'cyx'"),
         (Step.of("scale_range", axes="b"), "over axes 'b' .* supported are those over whole"),
         (Step.of("scale_range", axes="cx"), "over axes 'cx' of a tensor with axes 'cyx'"),
+        (Step.of("scale_range", axes="zyx"), "names axis 'z'; the tensor has axes 'cyx'"),
         (Step.of("binarize", threshold=[1.0, 2.0]), "has 2 values but does not name their axis"),
         (
             Step.of("binarize", threshold=[1.0, 2.0], axis="c"),
@@ -330,3 +331,85 @@ def test_pixels_that_are_no_real_numbers():
 def test_unusual_types_are_understood(dtype):
     found = run(Step.of("scale_range"), np.array([[0, 1]], dtype))
     np.testing.assert_allclose(found, [[0, 1]], atol=1e-5)
+
+
+# Volumes.
+
+# Two channels of two slices: the second slice is brighter, the second channel ten times as bright.
+EIGHT = np.array([[[0, 1], [2, 4]], [[4, 5], [6, 8]]], np.uint8)
+VOLUME = np.stack([EIGHT, 10 * EIGHT])
+
+
+@pytest.mark.parametrize("axes", ["czyx", "bczyx", "bzyxc"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_statistics_of_a_volume_by_hand(axes, dtype):
+    def ranged(over):
+        """In the order czyx, by whatever axes."""
+        tensor = VOLUME.astype(dtype) if axes[0] == "c" else VOLUME.astype(dtype)[None]
+        if axes == "bzyxc":
+            tensor = np.moveaxis(tensor, 1, -1)
+        found = run(Step.of("scale_range", axes=over, eps=0.0), tensor, axes)
+        assert found.shape == tensor.shape
+        found = np.moveaxis(found, -1, 1) if axes == "bzyxc" else found
+        return found if axes[0] == "c" else found[0]
+
+    # Each channel over its whole volume: 0 and 8, 0 and 80.
+    np.testing.assert_allclose(ranged("zyx"), np.stack([EIGHT / 8] * 2), rtol=1e-6)
+    # All together.
+    for everything in (None, "czyx", "xyzc"):
+        np.testing.assert_allclose(ranged(everything), VOLUME / 80, rtol=1e-6)
+    # Each slice alone: 0 to 4, 4 to 8; with both channels: 0 to 40, 4 to 80.
+    alone = np.stack([EIGHT[0] / 4, (EIGHT[1] - 4.0) / 4])
+    np.testing.assert_allclose(ranged("yx"), np.stack([alone] * 2), rtol=1e-6)
+    np.testing.assert_allclose(ranged("cyx")[:, 1], (VOLUME[:, 1] - 4.0) / 76, rtol=1e-5)
+
+
+def test_statistics_over_the_channels_of_a_volume():
+    found = run(Step.of("zero_mean_unit_variance", axes="c"), VOLUME, "czyx")
+    # Of two numbers one is a deviation below their mean and one above; of 0 and 0 both are it.
+    signs = np.where(EIGHT, 1, 0)
+    np.testing.assert_allclose(found, [-signs, signs], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["percentile", "zscore", "minmax"])
+def test_named_steps_take_the_statistics_of_the_whole_volume(name):
+    volume = np.random.default_rng(0).integers(0, 4000, (1, 2, 5, 6, 7), np.uint16)
+    volume[:, 1] *= 3
+    found = apply_steps(volume, "bczyx", named_steps(name, "zyx"))
+    assert found.shape == volume.shape
+    for channel in range(2):
+        # One channel laid out as one plane has the same statistics.
+        plane = volume[0, channel].reshape(5, 42)
+        expected = apply_steps(plane, "yx", named_steps(name))
+        np.testing.assert_array_equal(found[0, channel].reshape(5, 42), expected)
+    slices = apply_steps(volume, "bczyx", named_steps(name))
+    assert np.abs(slices - found).max() > 0.01
+
+
+def test_named_steps_for_planes_and_volumes_differ_in_their_axes_alone():
+    for name in ("percentile", "zscore", "minmax"):
+        (plane,), (volume,) = named_steps(name), named_steps(name, "zyx")
+        assert (plane.get("axes"), volume.get("axes")) == ("yx", "zyx")
+        assert Step.of(plane.name, **{**dict(plane.options), "axes": "zyx"}) == volume
+    assert named_steps("none", "zyx") == ()
+    with pytest.raises(OptionError, match=r"over axes 'zx': expected 'yx' \(planes\) or 'zyx'"):
+        named_steps("zscore", "zx")
+
+
+def test_steps_of_single_values_and_of_channels_on_volumes():
+    tensor = VOLUME[None].astype(np.float32)
+    found = run(Step.of("scale_linear", gain=[1.0, 0.1], axis="c"), tensor, "bczyx")
+    np.testing.assert_allclose(found[0, 1], found[0, 0], rtol=1e-6)
+    found = run(Step.of("softmax"), tensor, "bczyx")
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
+    found = run(Step.of("clip", max_percentile=50.0, axes="zyx"), tensor, "bczyx")
+    assert found.max(axis=(0, 2, 3, 4)).tolist() == [4, 40]
+
+
+@pytest.mark.parametrize("axes", ["z", "cz", "zx", "zy", "czx", "x", "b"])
+def test_parts_of_a_volume_s_axes_are_refused(axes):
+    found = f"over axes '{axes}' of a tensor with axes 'bczyx'; .* whole volumes .z, y and x., over"
+    with pytest.raises(DescriptorError, match=found):
+        check_steps([Step.of("scale_range", axes=axes)], "bczyx", 2)
+    for fine in ("c", "yx", "cyx", "zyx", "czyx", None):
+        check_steps([Step.of("scale_range", axes=fine)], "bczyx", 2)

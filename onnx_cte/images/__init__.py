@@ -22,7 +22,9 @@ class Images:
     Iterating gives an `ImageRef` for every plane: for each file (PNG, JPEG, TIFF with its OME and
     ImageJ dialects; the suffixes are those of `READERS`), each slice of a stack, and each window
     of a large plane. ``ref.load()`` reads it. The images are always "yx" or "cyx"; depth, time and
-    pages are walked slice by slice. Iterating again gives the same references.
+    pages are walked slice by slice. With ``volumes=True`` depth is kept whole: there is an
+    `ImageRef` for every z-stack, and images are "zyx" or "czyx". Iterating again gives the same
+    references.
 
     Parameters
     ----------
@@ -32,8 +34,8 @@ class Images:
         several of those.
     truth : str, path, or iterable of those, optional
         Label images, for evaluating: whole numbers, 0 for background. They pair with images by
-        path without suffix; see `onnx_cte.images.labels.pair`. Stacks pair slice by slice. A file
-        that is found here is no image, even if it is found in `source`.
+        path without suffix; see `onnx_cte.images.labels.pair`. Stacks pair slice by slice, or
+        whole. A file that is found here is no image, even if it is found in `source`.
     axes : str, optional
         What the dimensions of the stored arrays are, a letter each of y, x, c (channels), z, t, in
         any case: "zyxc". None: what the file says, and an error where that leaves a doubt. For
@@ -45,6 +47,10 @@ class Images:
         without suffix.
     limit : int, optional
         Only the first `limit` references; files after those are not looked at.
+    volumes : bool
+        Take each z-stack as one volume; time and pages are walked still. Which dimension is depth
+        is what the file says, or `axes`: pages of unknown meaning are no depth. Files without
+        depth cannot be used.
 
     Attributes
     ----------
@@ -58,14 +64,16 @@ class Images:
     LabelsError
         If there are no labels, or none belongs to any image.
     OptionError
-        If `axes`, `channel` or `limit` cannot be, or `only` names what is not there.
+        If `axes`, `channel` or `limit` cannot be, `only` names what is not there, or `volumes`
+        are wanted but `axes` have no z.
 
     Notes
     -----
     Listing reads headers only. Loading holds one file: of an uncompressed TIFF only what is asked
     for is read; of other files the plane (PNG, JPEG: the image) is decoded as a whole, in its own
     dtype, and kept until the next is, so that its windows are cut from one decoding. A plane of
-    more than 2**23 pixels is walked in windows of 2048 x 2048 with 128 pixels of context.
+    more than 2**23 pixels is walked in windows of 2048 x 2048 with 128 pixels of context; volumes
+    are always one piece, of which nothing is kept once it is loaded.
     Alpha channels are left out, PNG palettes turned to RGB.
 
     Examples
@@ -78,8 +86,11 @@ class Images:
     ...     for ref in Images(folder):
     ...         image = ref.load()
     ...         print(image.name, image.axes, image.data.shape)
+    ...     volume = next(iter(Images(folder, volumes=True))).load()
+    ...     print(volume.name, volume.axes, volume.data.shape)
     stack.tif[z=0] yx (30, 40)
     stack.tif[z=1] yx (30, 40)
+    stack.tif zyx (2, 30, 40)
     """
 
     def __init__(
@@ -91,6 +102,7 @@ class Images:
         channel: int | None = None,
         only: str | Iterable[str] | None = None,
         limit: int | None = None,
+        volumes: bool = False,
     ) -> None:
         source, truth = _repeatable(source), None if truth is None else _repeatable(truth)
         if channel is not None and channel < 0:
@@ -98,7 +110,14 @@ class Images:
         if limit is not None and limit < 1:
             raise OptionError(f"limit={limit}: expected a number from 1 on")
         only = None if only is None else (only,) if isinstance(only, str) else tuple(only)
+        letters = None if axes is None else stated(axes)
+        if volumes and letters is not None and "z" not in letters:
+            raise OptionError(
+                f"axes={axes!r} have no depth (z), but volumes are wanted: say which dimension is "
+                "depth, as in axes='zyx', or take planes, without volumes=True (--volumes)"
+            )
         given = {"truth": truth, "axes": axes, "channel": channel, "only": only, "limit": limit}
+        given |= {"volumes": volumes or None}
         self._said = [repr(_plain(source))]
         self._said += [
             f"{key}={_plain(value)!r}" for key, value in given.items() if value is not None
@@ -107,7 +126,7 @@ class Images:
         self._files = found.files if only is None else _chosen(found.files, list(only))
         self._unread = list(found.missing)
         pairs = None if truth is None else self._paired(truth)
-        self._loader = Loader(None if axes is None else stated(axes), channel, pairs)
+        self._loader = Loader(letters, channel, pairs, volumes)
         self._refs = tuple(islice(self._listed(), limit))
 
     def __iter__(self) -> Iterator[ImageRef]:
@@ -147,15 +166,16 @@ class Images:
                     yield ImageRef(full, path, name, part, index, window, self._loader)
 
     def _places(self, stored: Stored) -> Iterator[tuple[tuple[int, ...], Box | None, list[str]]]:
-        """Slice, window, and how both are named, for each plane of an array."""
+        """Slice, window, and how both are named, for each plane or volume of an array."""
+        volumes = self._loader.volumes
         try:
-            layout = lay_out(stored, self._loader.axes, self._loader.channel)
+            layout = lay_out(stored, self._loader.axes, self._loader.channel, volumes)
         except ImageError:  # Loading it says so again, and then it is a skipped image.
             yield (), None, []
             return
         for index in layout.indices():
             where = layout.label(index)
-            for box in boxes(*layout.size) or (None,):
+            for box in (() if volumes else boxes(*layout.size)) or (None,):
                 yield index, box, where + ([] if box is None else [box_name(box)])
 
     def _paired(self, truth: Source) -> Truth:

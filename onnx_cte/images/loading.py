@@ -29,14 +29,15 @@ class ImageRef:
     Attributes
     ----------
     name : str
-        "a/b.tif", "b.tif[t=0,z=3]" for a slice, "b.tif[y=0:2048,x=2048:4096]" for a window.
+        "a/b.tif", "b.tif[t=0,z=3]" for a slice, "b.tif[t=0]" for one of several volumes,
+        "b.tif[y=0:2048,x=2048:4096]" for a window.
     path : Path
     group : str
         The file's name: slices and windows of one file share it.
     part : int
         Which of the arrays of the file; 0 but for TIFF files of several series.
     index : tuple of int
-        Which slice of it; empty if it is one plane.
+        Which slice (or volume) of it; empty if it is one.
     window : (top, bottom, left, right) or None
         Which part of a large plane, in pixels; bottom and right are the first outside.
     """
@@ -60,7 +61,8 @@ class ImageRef:
         ------
         ImageError
             If the file cannot be read, its axes are in doubt, its pixels are no finite real
-            numbers or all the same, or its labels are missing or do not fit.
+            numbers or all the same, it is a plane where volumes are wanted, or its labels are
+            missing or do not fit.
         """
         return self.loader.load(self)
 
@@ -70,16 +72,23 @@ class Loader:
 
     Parameters
     ----------
-    axes, channel
+    axes, channel, volumes
         As in `Images`, `axes` checked and in small letters.
     truth : mapping or None
         None: images have no labels.
     """
 
-    def __init__(self, axes: str | None, channel: int | None, truth: Truth | None) -> None:
+    def __init__(
+        self,
+        axes: str | None,
+        channel: int | None,
+        truth: Truth | None,
+        volumes: bool = False,
+    ) -> None:
         self.axes = axes
         self.channel = channel
         self.truth = truth
+        self.volumes = volumes
         self._lock = threading.Lock()
         self._image = OneFile(colours=True)
         self._label = OneFile(colours=False)
@@ -87,13 +96,16 @@ class Loader:
         self._hashes: dict[str, tuple[int, int, str]] = {}
 
     def __reduce__(self) -> tuple[type["Loader"], tuple[object, ...]]:
-        return Loader, (self.axes, self.channel, self.truth)
+        return Loader, (self.axes, self.channel, self.truth, self.volumes)
 
     def load(self, ref: ImageRef) -> Image:
         """See `ImageRef.load`."""
         try:
             with self._lock:
                 image = self._read(ref)
+                if self.volumes:  # Nothing else is cut from what was decoded, and it is large.
+                    self._image.drop()
+                    self._label.drop()
             _check(image)
         except (ImageError, OSError) as error:
             raise ImageError(f"{ref.name}: {unreadable(error)}") from error
@@ -104,7 +116,7 @@ class Loader:
         if ref.part >= len(arrays):
             raise changed()
         stored = arrays[ref.part]
-        layout = lay_out(stored, self.axes, self.channel)
+        layout = lay_out(stored, self.axes, self.channel, self.volumes)
         plane = _plane(layout, stored, ref.index)
         window = whole = None
         region = (slice(None), slice(None))
@@ -154,14 +166,17 @@ class Loader:
     def _labels(
         self, ref: ImageRef, label: tuple[str, Path], image: Layout, parts: int
     ) -> NDArray[np.integer]:
-        """The labels of the same slice and window, without context."""
+        """The labels of the same slice and window, without context, or of the same volume."""
         name, path = label
         try:
             arrays = self._label.open(path)
             if len(arrays) != parts:
                 raise ImageError(f"holds {len(arrays)} series, but its image {parts}")
-            layout = lay_out(arrays[ref.part], self._label_axes(arrays[ref.part]))
-            if layout.axes != "yx":
+            axes = self._label_axes(arrays[ref.part], image)
+            # Labels without depth are no labels of a volume; which shape they have is told below.
+            deep = self.volumes and "z" in (axes or arrays[ref.part].axes.lower())
+            layout = lay_out(arrays[ref.part], axes, volumes=deep)
+            if "c" in layout.axes:
                 raise ImageError(
                     f"has {layout.shape[layout.order[0]]} channels (shape {layout.shape}); "
                     "expected whole numbers, one a pixel, 0 for background"
@@ -177,11 +192,19 @@ class Loader:
         except ImageError as error:
             raise ImageError(f"label image '{name}': {error}") from error
 
-    def _label_axes(self, stored: Stored) -> str | None:
-        """What the user said of the images, without channels, where the dimensions agree."""
+    def _label_axes(self, stored: Stored, image: Layout) -> str | None:
+        """What the user said of the images, without channels, where the dimensions agree.
+
+        Labels of a volume whose file does not say which dimension is depth have the dimensions of
+        their image.
+        """
         axes = (self.axes or "").replace("c", "")
         long = sum(length > 1 for length in stored.shape)
-        return axes if axes and len(axes) in (len(stored.shape), long) else None
+        if axes and len(axes) in (len(stored.shape), long):
+            return axes
+        if self.volumes and "z" not in stored.axes.lower() and len(image.letters) == long:
+            return image.letters if {"y", "x"} <= set(image.letters) else None
+        return None
 
     def _fingerprint(self, ref: ImageRef, label: tuple[str, Path] | None, cut: object) -> str:
         """Of all that determines the image: files, slice, how it is cut, options."""
@@ -190,6 +213,7 @@ class Loader:
             [ref.part, ref.index, cut],
             [self.axes, self.channel],
             None if label is None else self._hash(label[1]),
+            *(["volume"] if self.volumes else []),
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -205,7 +229,7 @@ class Loader:
 
 
 def _plane(layout: Layout, stored: Stored, index: tuple[int, ...]) -> NDArray[Any]:
-    """A slice, whatever the library raises on a broken file turned to ImageError."""
+    """A slice or volume, whatever the library raises on a broken file turned to ImageError."""
     try:
         return layout.plane(stored, index)
     except Exception as error:
@@ -231,7 +255,7 @@ def _check(image: Image) -> None:
                 f"{bad} of {array.size} pixels{what} are NaN or infinite; expected finite numbers"
             )
     judged = image.data if image.window is None else image.data[(..., *image.window)]
-    first = judged[..., :1, :1]
+    first = judged[..., :1, :1, :1] if "z" in image.axes else judged[..., :1, :1]
     # Most images differ within the first row, so that the others need not be looked at.
     if (judged[..., :1, :] == first).all() and (judged == first).all():
         values = first.ravel().tolist()

@@ -98,7 +98,11 @@ class OneFile:
             raise unreadable(error) from error
         key = (path, state.st_size, state.st_mtime_ns)
         if key != self.key:
-            self.key, self._arrays = None, ()
+            self.drop()
             self._arrays = open_file(path, self._colours)
             self.key = key
         return self._arrays
+
+    def drop(self) -> None:
+        """Forget the file, with what it had decoded."""
+        self.key, self._arrays = None, ()

@@ -1,4 +1,4 @@
-"""Which dimensions of a stored array are rows, columns and channels, and which are walked."""
+"""Which dimensions of a stored array are rows, columns, channels, depth, and which are walked."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -47,34 +47,48 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How planes are taken from a stored array.
+    """How planes, or volumes, are taken from a stored array.
 
     Attributes
     ----------
     order : tuple of int
-        The dimensions that are (channels,) rows and columns.
+        The dimensions that are (channels, depth,) rows and columns.
     walked : tuple of (str, int)
         Name and dimension of what is taken slice by slice, the last one fastest.
     fixed : mapping of int to int
         Dimension to index, the same for all planes: a chosen channel, dimensions of length 1.
     shape : tuple of int
         Of the stored array.
+    volumes : bool
+        Whether depth is among `order`, not walked.
     """
 
     order: tuple[int, ...]
     walked: tuple[tuple[str, int], ...]
     fixed: Mapping[int, int]
     shape: tuple[int, ...]
+    volumes: bool = False
 
     @property
     def axes(self) -> str:
-        """What a plane's dimensions are: "yx" or "cyx"."""
-        return "cyx"[-len(self.order) :]
+        """What a plane's dimensions are: "yx" or "cyx"; a volume's: "zyx" or "czyx"."""
+        return ("czyx" if self.volumes else "cyx")[-len(self.order) :]
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Rows and columns of a plane."""
-        return self.shape[self.order[-2]], self.shape[self.order[-1]]
+    def size(self) -> tuple[int, ...]:
+        """Rows and columns of a plane; depth, rows and columns of a volume."""
+        return tuple(self.shape[dimension] for dimension in self._spatial)
+
+    @property
+    def letters(self) -> str:
+        """What all dimensions are that are longer than 1 and no channels, as the file has them."""
+        named = {dimension: name[0] for name, dimension in self.walked}
+        named |= dict(zip(self._spatial, self.axes.removeprefix("c"), strict=True))
+        return "".join(named[d] for d in sorted(named) if self.shape[d] > 1)
+
+    @property
+    def _spatial(self) -> tuple[int, ...]:
+        return self.order[-3:] if self.volumes else self.order[-2:]
 
     @property
     def slices(self) -> tuple[int, ...]:
@@ -90,7 +104,7 @@ class Layout:
         return [f"{name}={i}" for (name, _), i in zip(self.walked, index, strict=True)]
 
     def plane(self, stored: Stored, index: tuple[int, ...]) -> NDArray[Any]:
-        """One slice in `axes`, read only as far as it must be; not to be written to."""
+        """One slice, or volume, in `axes`, read only as far as it must be; not to be written to."""
         if len(index) != len(self.walked):
             raise changed()
         chosen = {dimension: i for (_, dimension), i in zip(self.walked, index, strict=True)}
@@ -136,7 +150,9 @@ def stated(axes: str) -> str:
     return small
 
 
-def lay_out(stored: Stored, axes: str | None, channel: int | None = None) -> Layout:
+def lay_out(
+    stored: Stored, axes: str | None, channel: int | None = None, volumes: bool = False
+) -> Layout:
     """Decide what each dimension is; stop on doubt.
 
     Parameters
@@ -147,6 +163,8 @@ def lay_out(stored: Stored, axes: str | None, channel: int | None = None) -> Lay
         length 1 may be left out.
     channel : int or None
         Take this channel only; None: all.
+    volumes : bool
+        Keep depth (z) in one piece, instead of walking it. Pages of unknown meaning are no depth.
 
     Returns
     -------
@@ -156,13 +174,16 @@ def lay_out(stored: Stored, axes: str | None, channel: int | None = None) -> Lay
     ------
     ImageError
         If there are no pixels, or more than `MOST` numbers, if `axes` do not fit the shape, if
-        the file's own axes leave a doubt, if there is no such channel.
+        the file's own axes leave a doubt, if there is no such channel, if `volumes` are wanted
+        and there is no depth.
     """
     if prod(stored.shape) > MOST:
         raise ImageError(f"its header is broken: it promises an array of shape {stored.shape}")
     if 0 in stored.shape:
         raise ImageError(f"the image is empty: shape {stored.shape}")
-    letters = _letters(stored, axes)
+    if volumes and len(stored.shape) == 2:
+        raise _flat(stored, axes or stored.axes.lower(), [])
+    letters = _letters(stored, axes, volumes)
     rows, columns = letters.index("y"), letters.index("x")
     others = [d for d in range(len(letters)) if d not in (rows, columns)]
     fixed = {d: 0 for d in others if stored.shape[d] == 1}
@@ -170,14 +191,19 @@ def lay_out(stored: Stored, axes: str | None, channel: int | None = None) -> Lay
     channels = [d for d in long if letters[d] in "cs"]
     if len(channels) > 1:
         raise ImageError(
-            f"{_said(stored, letters)}: both channels (C) and colours (S); {_way_out(stored)}"
+            f"{_said(stored, letters)}: both channels (C) and colours (S); "
+            f"{_way_out(stored, volumes)}"
         )
+    depth = [d for d in long if volumes and letters[d] == "z"]
+    walked = [d for d in long if d not in (*channels, *depth)]
+    if volumes and not depth:
+        raise _flat(stored, letters, walked)
     last = columns == len(letters) - 1
     if axes is None and long and last and stored.shape[columns] <= SHORT:
         raise ImageError(
             f"{_said(stored, letters)}: {prod(stored.shape[d] for d in long)} planes only "
             f"{stored.shape[columns]} pixels wide are rather channels stored last; "
-            f"{_way_out(stored)}"
+            f"{_way_out(stored, volumes)}"
         )
     if channel is not None:
         count = stored.shape[channels[0]] if channels else 1
@@ -185,20 +211,32 @@ def lay_out(stored: Stored, axes: str | None, channel: int | None = None) -> Lay
             has = f"{count} channels (0 to {count - 1})" if channels else "one channel (0)"
             raise ImageError(f"there is no channel {channel}: the image has {has}")
         fixed |= {d: channel for d in channels}
-    walked = [d for d in long if d not in channels]
-    order = (*(d for d in channels if d not in fixed), rows, columns)
-    return Layout(order, _named(letters, walked), fixed, stored.shape)
+    order = (*(d for d in channels if d not in fixed), *depth, rows, columns)
+    return Layout(order, _named(letters, walked), fixed, stored.shape, volumes)
 
 
-def _letters(stored: Stored, axes: str | None) -> str:
+def _flat(stored: Stored, letters: str, walked: list[int]) -> ImageError:
+    """Error for an array without depth where volumes are wanted."""
+    planes = prod(stored.shape[d] for d in walked)
+    found = f"{planes} planes, none of its dimensions depth (z)" if walked else "one plane"
+    stack = f"give z-stacks, {_way_out(stored, True)}" if walked else "give z-stacks"
+    return ImageError(
+        f"{_said(stored, letters)}: {found}, but volumes are wanted; {stack}, or take planes, "
+        "without volumes=True (--volumes)"
+    )
+
+
+def _letters(stored: Stored, axes: str | None, volumes: bool) -> str:
     """A small letter a dimension; a blank for what the user left out because its length is 1."""
     if axes is None:
         letters = stored.axes.lower()
         if "y" not in letters or "x" not in letters:
             missing = " and ".join(a for a in "yx" if a not in letters)
-            raise ImageError(f"{_said(stored, letters)}: no {missing}; {_way_out(stored)}")
+            raise ImageError(f"{_said(stored, letters)}: no {missing}; {_way_out(stored, volumes)}")
         if stored.doubt:
-            raise ImageError(f"{_said(stored, letters)}: {stored.doubt}; {_way_out(stored)}")
+            raise ImageError(
+                f"{_said(stored, letters)}: {stored.doubt}; {_way_out(stored, volumes)}"
+            )
         return letters
     if len(axes) == len(stored.shape):
         return axes
@@ -227,9 +265,9 @@ def _said(stored: Stored, letters: str) -> str:
     return f"the stored array has shape {stored.shape}, read as {letters.upper()}"
 
 
-def _way_out(stored: Stored) -> str:
+def _way_out(stored: Stored, volumes: bool) -> str:
     """What the user can say, for an error."""
-    example = {2: "yx", 3: "yxc", 4: "zyxc"}.get(len(stored.shape), "tzyxc")
+    example = {2: "yx", 3: "zyx" if volumes else "yxc", 4: "zyxc"}.get(len(stored.shape), "tzyxc")
     return f"state what its dimensions are, as in axes='{example}'"
 
 

@@ -67,9 +67,15 @@ class _File:
 
         def decode() -> NDArray[Any]:
             with self.open():
-                pages = [self._page(series, number) for number in numbers]
-                arrays = [_decode(page, self.path) for page in pages]
-            return arrays[0][np.newaxis] if len(arrays) == 1 else np.stack(arrays)
+                first = _decode(self._page(series, numbers[0]), self.path)[np.newaxis]
+                if len(numbers) == 1:
+                    return first
+                # Page by page into its place: a list of them, stacked, would hold all twice.
+                stack = np.empty((len(numbers), *first.shape[1:]), first.dtype)
+                stack[0] = first
+                for place, number in enumerate(numbers[1:], start=1):
+                    stack[place] = _decode(self._page(series, number), self.path)
+            return stack
 
         return self.kept((id(series), tuple(numbers)), decode)
 

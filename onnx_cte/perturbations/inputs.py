@@ -3,6 +3,8 @@
 Strengths are in units of normalised intensity and are a number or a range ``(low, high)`` from
 which one number is drawn for each image (methods of arXiv:2503.00450). Nothing is clipped
 afterwards: the network sees what the formula says.
+
+Tensors are planes, (1, C, H, W), or volumes, (1, C, D, H, W); maps are (C, H, W) or (C, D, H, W).
 """
 
 from dataclasses import dataclass
@@ -22,10 +24,12 @@ from onnx_cte.perturbations.strengths import (
 
 Tensor = NDArray[np.float32]
 
+_FROM_END = {"x": -1, "y": -2, "z": -3}
+
 
 @dataclass(frozen=True)
 class GaussianNoise:
-    """Add independent Gaussian noise to every pixel, the same to each of its channels.
+    """Add independent Gaussian noise to every pixel (voxel), the same to each of its channels.
 
     Noise that differed between channels would average out in a colour network, and make it look
     steadier than a grey one on the same image.
@@ -51,7 +55,7 @@ class GaussianNoise:
 
     def apply(self, tensor: Tensor, rng: np.random.Generator) -> Tensor:
         sigma = np.float32(draw_strength(self.sigma, rng))
-        field = rng.standard_normal(tensor.shape[-2:], dtype=np.float32)
+        field = rng.standard_normal(tensor.shape[2:], dtype=np.float32)
         field *= sigma
         return tensor + field
 
@@ -91,7 +95,7 @@ class Brightness:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Stretch intensities about the mean of the image: ``m + c (x - m)``.
+    """Stretch intensities about the mean of the image or volume: ``m + c (x - m)``.
 
     Parameters
     ----------
@@ -159,14 +163,15 @@ class Flip:
 
     Parameters
     ----------
-    axis : {"x", "y"}
+    axis : {"x", "y", "z"}
+        z, the depth, is for volumes; a plane raises OptionError.
     """
 
-    axis: Literal["x", "y"] = "x"
+    axis: Literal["x", "y", "z"] = "x"
 
     def __post_init__(self) -> None:
-        if self.axis not in ("x", "y"):
-            raise OptionError(f"flip: axis is 'x' or 'y', not {self.axis!r}")
+        if self.axis not in _FROM_END:
+            raise OptionError(f"flip: axis is 'x', 'y' or 'z', not {self.axis!r}")
 
     @property
     def name(self) -> str:
@@ -177,15 +182,26 @@ class Flip:
         return False
 
     def apply(self, tensor: Tensor, rng: np.random.Generator) -> Tensor:
-        return np.ascontiguousarray(np.flip(tensor, -1 if self.axis == "x" else -2))
+        return np.ascontiguousarray(self._mirrored(tensor, tensor.shape[2:]))
 
     def restore(self, maps: Tensor) -> Tensor:
-        return np.flip(maps, -1 if self.axis == "x" else -2)
+        return self._mirrored(maps, maps.shape[1:])
+
+    def _mirrored(self, array: Tensor, spatial: tuple[int, ...]) -> Tensor:
+        if len(spatial) < -_FROM_END[self.axis]:
+            raise OptionError(
+                f"{self.name} mirrors volumes along their depth, and the image is a plane of "
+                f"{' x '.join(map(str, spatial))} px: give z-stacks as "
+                "volumes, Images(..., volumes=True) or --volumes, or take flip=x or flip=y"
+            )
+        return np.flip(array, _FROM_END[self.axis])
 
 
 @dataclass(frozen=True)
 class Rotation:
     """Turn the image by a quarter, half or three-quarter turn; the prediction is turned back.
+
+    A volume is turned about its depth axis: its slices, in their planes.
 
     Parameters
     ----------

@@ -19,9 +19,9 @@ from onnx_cte.types import Needs
 ALL = pytest.mark.parametrize("make", PERTURBATIONS.values(), ids=PERTURBATIONS)
 
 
-def disturbed(perturbation):
+def disturbed(perturbation, spatial=(8, 8)):
     """What an engine makes of a perturbation: its name is part of the seed."""
-    map_ = np.random.default_rng(0).random((1, 12, 8, 8), dtype=np.float32)
+    map_ = np.random.default_rng(0).random((1, 12, *spatial), dtype=np.float32)
     rng = generator(0, "a.png", perturbation.name)
     if hasattr(perturbation, "apply"):
         return perturbation.restore(perturbation.apply(map_, rng)[0])
@@ -45,6 +45,18 @@ def test_a_redraw_is_the_same_perturbation_with_other_numbers(make):
         assert disturbed(drawn).shape == disturbed(first).shape
         for name in ("taps", "reads_features"):
             assert getattr(drawn, name, None) == getattr(perturbation, name, None)
+
+
+@ALL
+def test_a_redraw_of_a_volume_is_another_field_of_the_same_shape(make):
+    volume = (4, 6, 8)
+    drawn = [disturbed(p, volume) for p in redraws(make(), 4)]
+    assert len({array.shape for array in drawn}) == 1
+    assert len({array.tobytes() for array in drawn}) > 1 or len(drawn) == 1
+    if len(drawn[0].shape) == 4:
+        assert drawn[0].shape == (12, *volume)
+    for perturbation, array in zip(redraws(make(), 4), drawn, strict=True):
+        np.testing.assert_array_equal(disturbed(perturbation, volume), array)
 
 
 @ALL

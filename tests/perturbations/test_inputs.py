@@ -128,10 +128,107 @@ def test_random_is_what_two_draws_can_tell_apart(perturbation, random):
         (Brightness, (0.1, 0.2, 0.3), r"or a range \(low, high\)"),
         (Contrast, "much", "finite number"),
         (Gamma, 0, "at least 1e-06"),
-        (Flip, "z", "flip: axis is 'x' or 'y', not 'z'"),
+        (Flip, "w", "flip: axis is 'x', 'y' or 'z', not 'w'"),
         (Rotation, 45, "rotation: degrees are 90, 180 or 270, not 45"),
     ],
 )
 def test_strengths_that_mean_nothing(make, strength, complaint):
     with pytest.raises(OptionError, match=complaint):
         make(strength)
+
+
+# Volumes.
+
+PLANE, VOLUME = (1, 2, 6, 8), (1, 2, 4, 6, 8)
+GEOMETRIC = [Flip("x"), Flip("y"), Flip("z"), Rotation(90), Rotation(180), Rotation(270)]
+EVERY = [
+    *(make() for make in INPUTS.values()),
+    *GEOMETRIC,
+    GaussianNoise((0.1, 0.2)),
+    Brightness(-0.1),
+    Contrast(0.5),
+    Gamma(2),
+]
+
+
+# Planes have no depth to mirror; a volume serves all.
+BOTH = pytest.mark.parametrize(
+    ("perturbation", "shape"),
+    [(p, PLANE) for p in EVERY if p != Flip("z")] + [(p, VOLUME) for p in EVERY],
+    ids=repr,
+)
+
+
+def test_flips_and_rotations_of_a_volume_by_hand():
+    image = tensor([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])  # two slices
+    expected = {
+        Flip("x"): [[[2, 1], [4, 3]], [[6, 5], [8, 7]]],
+        Flip("y"): [[[3, 4], [1, 2]], [[7, 8], [5, 6]]],
+        Flip("z"): [[[5, 6], [7, 8]], [[1, 2], [3, 4]]],
+        Rotation(90): [[[2, 4], [1, 3]], [[6, 8], [5, 7]]],
+        Rotation(180): [[[4, 3], [2, 1]], [[8, 7], [6, 5]]],
+        Rotation(270): [[[3, 1], [4, 2]], [[7, 5], [8, 6]]],
+    }
+    assert set(expected) == set(GEOMETRIC)
+    for perturbation, values in expected.items():
+        assert perturbation.apply(image, generator(0))[0, 0].tolist() == values
+
+
+def test_a_volume_is_stretched_about_its_own_mean():
+    found = Contrast(1.5).apply(tensor([[[0, 2]], [[4, 6]]]), generator(0))
+    assert found[0, 0].tolist() == [[[-1.5, 1.5]], [[4.5, 7.5]]]
+
+
+def test_noise_of_a_volume_is_independent_between_slices_and_the_same_between_channels():
+    noise = GaussianNoise(0.1).apply(np.zeros((1, 3, 40, 50, 60), np.float32), generator(0, "a"))
+    assert (noise == noise[:, :1]).all()
+    assert noise.std() == pytest.approx(0.1, rel=0.01)
+    field = noise[0, 0]
+    for one, next_one in ((field[1:], field[:-1]), (field[:, 1:], field[:, :-1])):
+        assert abs(np.corrcoef(one.ravel(), next_one.ravel())[0, 1]) < 0.01
+    assert len({plane.tobytes() for plane in field}) == 40
+
+
+@BOTH
+def test_at_any_rank_same_names_same_draw_and_the_input_stays(perturbation, shape):
+    image = np.random.default_rng(0).random(shape, dtype=np.float32)
+    before = image.copy()
+    np.random.default_rng(5).random(99)  # what else is drawn does not matter
+    one = perturbation.apply(image, generator(3, "a.png", perturbation.name))
+    again = perturbation.apply(image, generator(3, "a.png", perturbation.name))
+    np.testing.assert_array_equal(one, again)
+    np.testing.assert_array_equal(image, before)
+    assert one.dtype == np.float32
+    assert one.flags.c_contiguous
+    assert not np.array_equal(one, image)
+    assert not np.may_share_memory(one, image)
+
+
+@BOTH
+def test_at_any_rank_restoring_undoes_geometry(perturbation, shape):
+    image = np.random.default_rng(0).random(shape, dtype=np.float32)
+    # A network that says where it is bright: what it says lies where the image's pixels do.
+    disturbed = perturbation.apply(image, generator(0, "a"))
+    found = perturbation.restore(disturbed[0])
+    assert found.shape == image.shape[1:]
+    if perturbation in GEOMETRIC:
+        np.testing.assert_array_equal(found, image[0])
+    else:
+        np.testing.assert_array_equal(found, disturbed[0])
+
+
+@pytest.mark.parametrize("plane", [Flip("x"), Flip("y"), Rotation(90), Rotation(270)], ids=repr)
+def test_a_volume_is_turned_as_its_slices_are(plane):
+    image = np.random.default_rng(0).random((1, 2, 3, 5, 7), dtype=np.float32)
+    whole = plane.apply(image, generator(0))
+    for z in range(3):
+        np.testing.assert_array_equal(whole[:, :, z], plane.apply(image[:, :, z], generator(0)))
+
+
+def test_planes_have_no_depth_to_mirror():
+    plane = np.zeros((1, 2, 5, 7), np.float32)
+    found = r"flip=z mirrors volumes .* a plane of 5 x 7 px: .*volumes=True.* flip=x or flip=y"
+    with pytest.raises(OptionError, match=found):
+        Flip("z").apply(plane, generator(0))
+    with pytest.raises(OptionError, match=found):
+        Flip("z").restore(plane[0])

@@ -25,6 +25,7 @@ VARIANTS = [
     GaussianNoise(1 / 3),
     Brightness((-0.1, 0.1)),
     Flip("y"),
+    Flip("z"),
     Rotation(270),
     *(
         Dropout(rate, law, rescale, taps)
@@ -94,6 +95,7 @@ def test_names_of_feature_perturbations(perturbation, name):
         ("noise=0.1..0.2", GaussianNoise((0.1, 0.2))),
         ("brightness=-0.1..0.1", Brightness((-0.1, 0.1))),
         ("flip=y", Flip("y")),
+        ("flip=z", Flip("z")),
         ("rotation=270", Rotation(270)),
         ("dropout=0.2", Dropout(0.2)),
         ("dropout=0.2,unscaled,bernoulli", Dropout(0.2, "bernoulli", False)),
@@ -121,7 +123,7 @@ def test_texts(text, expected):
         ("noise=0,1", "nothing can follow the value of noise after a comma; write noise=0$"),
         ("gamma=0", "at least 1e-06"),
         ("contrast=nan", "finite"),
-        ("flip=z", "axis is 'x' or 'y', not 'z'"),
+        ("flip=w", "axis is 'x', 'y' or 'z', not 'w'"),
         ("rotation=45", "degrees are 90, 180 or 270, not 45"),
         ("rotation=1.5", "cannot read '1.5' as a number; write for example rotation=90"),
         (
