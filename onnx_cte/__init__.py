@@ -34,6 +34,8 @@ from onnx_cte.metrics.masks import (
     mean_entropy,
     normalized_hamming,
 )
+from onnx_cte.metrics.matching import average_precision, f1_50
+from onnx_cte.metrics.rand import rand_fscore
 from onnx_cte.perturbations import (
     Brightness,
     Contrast,
@@ -45,6 +47,8 @@ from onnx_cte.perturbations import (
     GaussianNoise,
     Rotation,
 )
+from onnx_cte.postprocessing import parse_decoder
+from onnx_cte.predicting import Predicted, predict
 from onnx_cte.ranking import Ranking, Score
 from onnx_cte.report import read_ranking, write_evaluation, write_report
 from onnx_cte.runner import rank, rank_each
@@ -53,6 +57,7 @@ from onnx_cte.separation import Separation
 from onnx_cte.simulation import NucleiField, simulate_images, simulate_nuclei
 from onnx_cte.sweep import Sweep, SweepRow, sweep, sweep_each
 from onnx_cte.types import (
+    Decoder,
     Estimator,
     FeaturePerturbation,
     Image,
@@ -74,6 +79,7 @@ __all__ = [
     "CTEError",
     "Confidence",
     "Contrast",
+    "Decoder",
     "DescriptorError",
     "DeviceError",
     "Dropout",
@@ -101,6 +107,7 @@ __all__ = [
     "OnnxModel",
     "OptionError",
     "OutputError",
+    "Predicted",
     "Prediction",
     "Ranking",
     "Rotation",
@@ -111,14 +118,19 @@ __all__ = [
     "Sweep",
     "SweepRow",
     "agreement",
+    "average_precision",
     "bundled_models",
     "effective_invariance",
     "f1",
+    "f1_50",
     "f1_classes",
     "mean_confidence",
     "mean_entropy",
     "normalized_hamming",
     "open_models",
+    "parse_decoder",
+    "predict",
+    "rand_fscore",
     "rank",
     "rank_each",
     "read_ranking",

@@ -102,3 +102,15 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> OptionError:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f": did you mean '{near[0]}'?" if near else "."
     return OptionError(f"unknown {kind} '{name}'{hint} There are: {', '.join(names)}")
+
+
+def reason_of(error: BaseException) -> str:
+    r"""One line for a row of results; an error that is not ours is named by its type.
+
+    Examples
+    --------
+    >>> reason_of(ModelError("no\nmodel")), reason_of(ValueError("odd"))
+    ('no model', 'ValueError: odd')
+    """
+    text = " ".join(str(error).split())
+    return text if isinstance(error, CTEError) else f"{type(error).__name__}: {text}"

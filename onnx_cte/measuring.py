@@ -21,6 +21,7 @@ from onnx_cte.errors import (
     ModelError,
     NotOffered,
     OutputError,
+    reason_of,
 )
 from onnx_cte.evidence import EvidenceStore, evidence_key
 from onnx_cte.provenance import package_version
@@ -96,7 +97,7 @@ class Measurements:
         except Exception as error:
             if self.strict:
                 raise _ours(error) from error
-            reason = _reason(error).removeprefix(f"{model.name}: ")
+            reason = reason_of(error).removeprefix(f"{model.name}: ")
             self._fail(model.name, range(len(self.estimators)), reason)
             bar.update(len(self.refs))
             return
@@ -119,7 +120,7 @@ class Measurements:
                     except Exception as error:
                         if self.strict:
                             raise _ours(error) from error
-                        skipped.append((ref.name, _reason(error)))
+                        skipped.append((ref.name, reason_of(error)))
                 found.append(seen)
                 bar.update()
             self._keep(opened, found, skipped)
@@ -144,7 +145,7 @@ class Measurements:
             except Exception as error:
                 if self.strict:
                     raise _ours(error) from error
-                reason = _reason(error)
+                reason = reason_of(error)
             if not reason:
                 serves.append(number)
                 continue
@@ -167,7 +168,7 @@ class Measurements:
                 raise
             # The reason stands beside the name in every list.
             name = f"{self.refs[index].name}: "
-            self.unusable[index] = _reason(error).removeprefix(name)
+            self.unusable[index] = reason_of(error).removeprefix(name)
             return None
         if adapted := segmenter.adapts(image):
             # Of every image, measured now or before: a resumed run notes the same.
@@ -224,15 +225,9 @@ def _measured(estimator: Estimator, seen: Observation) -> Evidence:
     except CTEError:
         raise
     except Exception as error:
-        raise ModelError(f"estimator '{estimator.name}' failed: {_reason(error)}") from error
+        raise ModelError(f"estimator '{estimator.name}' failed: {reason_of(error)}") from error
 
 
 def _ours(error: Exception) -> Exception:
     """Let an error that is not ours leave as one that is, so that it is told in one line."""
-    return error if isinstance(error, CTEError) else ModelError(_reason(error))
-
-
-def _reason(error: BaseException) -> str:
-    """One line for a row; an error that is not ours is named by its type."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, CTEError) else f"{type(error).__name__}: {text}"
+    return error if isinstance(error, CTEError) else ModelError(reason_of(error))

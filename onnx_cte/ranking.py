@@ -35,6 +35,8 @@ class Score:
         Share of `images` among all usable images, in [0, 1].
     foreground : float
         Share of pixels that it calls foreground, median over the images; NaN if not measured.
+    objects : float
+        Objects found on an image, median over the images; NaN if objects are not what is judged.
     by_image : mapping of str to float
         What was measured on each image it was run on, NaN where that is undefined; empty if the
         estimator keeps no single number of an image.
@@ -53,6 +55,7 @@ class Score:
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     foreground: float = math.nan
+    objects: float = math.nan
     by_image: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -163,6 +166,7 @@ class Ranking(Sequence[Score]):
         )
 
     def __str__(self) -> str:
+        counted = not all(math.isnan(score.objects) for score in self.scores)
         rows = [
             [
                 str(rank),
@@ -171,6 +175,7 @@ class Ranking(Sequence[Score]):
                 span(score.interval),
                 "{} .. {}".format(*score.rank_interval),
                 "-" if math.isnan(score.foreground) else f"{score.foreground:.1%}",
+                *(["-" if math.isnan(score.objects) else f"{score.objects:g}"] * counted),
                 str(score.images),
                 str(score.empty),
                 str(len(score.skipped) + len(self.skipped)),
@@ -178,7 +183,7 @@ class Ranking(Sequence[Score]):
             for rank, score in enumerate(self.scores, 1)
         ]
         head = ["rank", "model", "score", "95 % interval", "rank 95 %", "foreground"]
-        head += ["images", "empty", "skipped"]
+        head += [*(["objects"] * counted), "images", "empty", "skipped"]
         return text_table(head, rows, left=[1])
 
 

@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from onnx_cte.agreement import Agreement
+from onnx_cte.documents import FORMAT, agreement_to_json, null, ranking_from_json, ranking_to_json
 from onnx_cte.errors import OutputError
-from onnx_cte.ranking import Ranking, Score
-from onnx_cte.separation import Separation
-
-FORMAT = 1
-"""Version of the JSON layout; raised when a reader of the old one would misread the new one."""
+from onnx_cte.ranking import Ranking
 
 _COLUMNS = (
     "status", "rank", "model", "score", "low", "high", "rank_low", "rank_high", "images", "empty",
-    "skipped", "coverage", "foreground", "undecided_with", "reason",
+    "skipped", "coverage", "foreground", "objects", "undecided_with", "reason",
 )  # fmt: skip
 
 
@@ -107,7 +104,7 @@ def write_evaluation(
     """
     path = prepare_folder(folder)
     rows = [
-        {"estimator": ranking.estimator, **_agreement_to_json(agreement)}
+        {"estimator": ranking.estimator, **agreement_to_json(agreement)}
         for ranking, agreement in compared
     ]
     document = {
@@ -120,74 +117,6 @@ def write_evaluation(
     _replace(path / "performance.csv", _ranking_csv(performance))
     plain = [{k: v for k, v in row.items() if k != "left_out"} for row in rows]
     _replace(path / "agreement.csv", _csv(list(plain[0]) if plain else ["estimator"], plain))
-
-
-def ranking_to_json(ranking: Ranking) -> dict[str, Any]:
-    """Return a ranking as JSON values; an undefined number is null.
-
-    `ranking_from_json` is the way back.
-    """
-    return {
-        "format": FORMAT,
-        "estimator": ranking.estimator,
-        "title": ranking.title,
-        "greater_is_better": ranking.greater_is_better,
-        "seed": ranking.seed,
-        "ranking": [
-            {
-                "rank": rank,
-                "model": score.model,
-                "score": _null(score.value),
-                "interval": [_null(bound) for bound in score.interval],
-                "rank_interval": list(score.rank_interval),
-                "images": score.images,
-                "empty": score.empty,
-                "coverage": score.coverage,
-                "foreground": _null(score.foreground),
-                "undecided_with": list(ranking.undecided_with(score.model)),
-                "skipped": [list(pair) for pair in score.skipped],
-                "notes": list(score.notes),
-                "by_image": {image: _null(value) for image, value in score.by_image.items()},
-            }
-            for rank, score in enumerate(ranking, 1)
-        ],
-        "undecided": [list(pair) for pair in ranking.undecided],
-        "separation": _separation_to_json(ranking.separation),
-        "warnings": list(ranking.warnings),
-        "failed": [list(pair) for pair in ranking.failed],
-        "skipped": [list(pair) for pair in ranking.skipped],
-        "provenance": dict(ranking.provenance),
-    }
-
-
-def ranking_from_json(document: Mapping[str, Any]) -> Ranking:
-    """Turn what `ranking_to_json` returned into the ranking again.
-
-    Raises
-    ------
-    OutputError
-        If it is not such a document, or of a newer format.
-    """
-    if document.get("format") != FORMAT:
-        raise OutputError(
-            f"a ranking of format {document.get('format')!r}; this version reads format {FORMAT}"
-        )
-    try:
-        return Ranking(
-            scores=tuple(_score(row) for row in document["ranking"]),
-            estimator=document["estimator"],
-            title=document["title"],
-            greater_is_better=document["greater_is_better"],
-            undecided=_pairs(document["undecided"]),
-            failed=_pairs(document["failed"]),
-            skipped=_pairs(document["skipped"]),
-            seed=document["seed"],
-            provenance=document["provenance"],
-            # Files of earlier versions have none.
-            separation=_separation(document.get("separation")),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise OutputError(f"a ranking with something missing or misshapen: {error!r}") from error
 
 
 def read_ranking(path: str | Path) -> Ranking:
@@ -221,80 +150,23 @@ def read_ranking(path: str | Path) -> Ranking:
     return ranking_from_json(document)
 
 
-def _score(row: Mapping[str, Any]) -> Score:
-    low, high = row["rank_interval"]
-    return Score(
-        model=row["model"],
-        value=_nan(row["score"]),
-        interval=(_nan(row["interval"][0]), _nan(row["interval"][1])),
-        rank_interval=(low, high),
-        images=row["images"],
-        empty=row["empty"],
-        coverage=row["coverage"],
-        foreground=_nan(row["foreground"]),
-        skipped=_pairs(row["skipped"]),
-        notes=tuple(row["notes"]),
-        by_image={image: _nan(value) for image, value in row["by_image"].items()},
-    )
-
-
-def _separation_to_json(found: Separation | None) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    return {
-        "spread": _null(found.spread),
-        "width": _null(found.width),
-        "ratio": _null(found.ratio),
-        "pairs": found.pairs,
-        "decided": found.decided,
-        "stability": _null(found.stability),
-        "draws": found.draws,
-        "contrast": _null(found.contrast),
-    }
-
-
-def _separation(document: Mapping[str, Any] | None) -> Separation | None:
-    if document is None:
-        return None
-    return Separation(
-        spread=_nan(document["spread"]),
-        width=_nan(document["width"]),
-        pairs=document["pairs"],
-        decided=document["decided"],
-        stability=_nan(document["stability"]),
-        draws=document["draws"],
-        contrast=_nan(document.get("contrast")),
-    )
-
-
-def _pairs(rows: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
-    return tuple((first, second) for first, second in rows)
-
-
-def _agreement_to_json(agreement: Agreement) -> dict[str, Any]:
-    """Every field, undefined numbers as null."""
-    values = {name: getattr(agreement, name) for name in agreement.__dataclass_fields__}
-    return {
-        name: _null(value) if isinstance(value, float) else value for name, value in values.items()
-    }
-
-
 def _ranking_csv(ranking: Ranking) -> str:
     ranked = [
         {
             "status": "ranked",
             "rank": rank,
             "model": score.model,
-            "score": _null(score.value),
-            "low": _null(score.interval[0]),
-            "high": _null(score.interval[1]),
+            "score": null(score.value),
+            "low": null(score.interval[0]),
+            "high": null(score.interval[1]),
             "rank_low": score.rank_interval[0],
             "rank_high": score.rank_interval[1],
             "images": score.images,
             "empty": score.empty,
             "skipped": len(score.skipped) + len(ranking.skipped),
             "coverage": score.coverage,
-            "foreground": _null(score.foreground),
+            "foreground": null(score.foreground),
+            "objects": null(score.objects),
             "undecided_with": "; ".join(ranking.undecided_with(score.model)),
         }
         for rank, score in enumerate(ranking, 1)
@@ -309,7 +181,7 @@ def _images_csv(ranking: Ranking) -> str:
     """A row an image, a column a model; an empty cell where nothing could be measured."""
     images = sorted({image for score in ranking for image in score.by_image})
     rows = [
-        {"image": image, **{s.model: _null(s.by_image.get(image, math.nan)) for s in ranking}}
+        {"image": image, **{s.model: null(s.by_image.get(image, math.nan)) for s in ranking}}
         for image in images
     ]
     return _csv(["image", *(score.model for score in ranking)], rows)
@@ -325,14 +197,6 @@ def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _dump(document: Mapping[str, Any]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _null(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _nan(value: float | None) -> float:
-    return math.nan if value is None else float(value)
 
 
 def _replace(file: Path, text: str) -> None:

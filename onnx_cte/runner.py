@@ -282,6 +282,7 @@ def _score(
     }
     values = {i: float(e["value"]) for i, e in seen.items() if isinstance(e.get("value"), Real)}
     shares = [float(e["foreground"]) for e in seen.values() if "foreground" in e]
+    counts = [float(e["objects"]) for e in seen.values() if "objects" in e]
     # An estimator that keeps no single number has a use for every image it was shown.
     undefined = sum(map(math.isnan, values.values()))
     return Score(
@@ -295,5 +296,6 @@ def _score(
         skipped=tuple(run.skipped[model]),
         notes=run.notes[model],
         foreground=median(shares) if shares else math.nan,
+        objects=median(counts) if counts else math.nan,
         by_image=values,
     )

@@ -21,20 +21,21 @@ FOREGROUND = "foreground"
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One plane to segment, as read.
+    """One plane, or one volume, to segment, as read.
 
     Attributes
     ----------
     name : str
         Stable name; results, seeds and evidence refer to it.
-    data : ndarray, shape (H, W) or (C, H, W), any real dtype
+    data : ndarray, shape (H, W), (C, H, W), (D, H, W) or (C, D, H, W), any real dtype
         Pixels as read.
-    axes : {"yx", "cyx"}
+    axes : {"yx", "cyx", "zyx", "czyx"}
         What the dimensions of `data` are.
-    truth : ndarray of int or None, shape (H, W) of the window
+    truth : ndarray of int or None, shape (H, W) of the window, or (D, H, W)
         Label image, 0 is background; only when evaluating.
     group : str
-        Planes and windows of one file share a group; the bootstrap draws groups. Empty: the name.
+        Planes, volumes and windows of one file share a group; the bootstrap draws groups. Empty:
+        the name.
     fingerprint : str
         Hash of all that determines this image's content (and truth); empty means that evidence on
         it cannot be kept for a later run.
@@ -86,11 +87,16 @@ class Prediction:
         classes that sum to one; otherwise the channel ``foreground`` is judged.
     threshold : float
         Foreground is where its probability is strictly greater. Not used between classes.
+    labels : ndarray of int32 or int64, or None, shape (H, W)
+        Instances, 0 is background; only when an estimator needs them.
+
+    On volumes, (D, H, W) stands for (H, W) throughout.
     """
 
     maps: NDArray[np.float32]
     roles: tuple[str, ...]
     threshold: float = 0.5
+    labels: NDArray[np.integer] | None = None
 
     def __getitem__(self, role: str) -> NDArray[np.float32]:
         """The (H, W) map of a role; KeyError names the roles there are."""
@@ -125,6 +131,20 @@ class Prediction:
         return hard
 
 
+class Decoder(Protocol):
+    """Makes objects of a prediction; its ``repr`` is all that determines its labels."""
+
+    name: ClassVar[str]
+
+    def refuses(self, roles: tuple[str, ...], dimensions: int) -> str:
+        """Why it cannot serve channels of these roles on planes (2) or volumes (3); or empty."""
+        ...
+
+    def decode(self, prediction: Prediction) -> NDArray[np.int32]:
+        """Label image of the maps' (H, W): 0 is background, objects are 1 to n; or all is 0."""
+        ...
+
+
 class InputPerturbation(Protocol):
     """Disturbs the normalised input of a network, and turns the prediction back.
 
@@ -136,7 +156,7 @@ class InputPerturbation(Protocol):
     def name(self) -> str: ...
 
     def apply(self, tensor: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Disturbed copy of a normalised (1, C, H, W) tensor; the tensor itself stays as it is."""
+        """Disturbed copy of a normalised (1, C, H, W) tensor, or (1, C, D, H, W); it stays."""
         ...
 
     def restore(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -195,6 +215,7 @@ class Needs:
 
     perturbations: tuple[Perturbation, ...] = ()
     truth: bool = False
+    instances: bool = False
 
     @property
     def inputs(self) -> tuple[InputPerturbation, ...]:
@@ -214,7 +235,11 @@ class Needs:
                     f"two different perturbations have the name '{perturbation.name}'; a name has "
                     "to tell the strength too, for it seeds the draw and keys the predictions"
                 )
-        return Needs(tuple(by_name.values()), self.truth or other.truth)
+        return Needs(
+            tuple(by_name.values()),
+            self.truth or other.truth,
+            self.instances or other.instances,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +250,7 @@ class Observation:
     ----------
     image : str
         The image's name.
-    pixels : ndarray, shape (H, W)
+    pixels : ndarray, shape (H, W) or (D, H, W)
         The image itself, one grey plane as read: the same for every model.
     reference : Prediction
         On the undisturbed image.

@@ -124,11 +124,10 @@ def classifier(path: Path) -> Path:
     return save(path, nodes, [("image", FLOAT, shape)], [("label", FLOAT, ["N", 3])])
 
 
-def coarse(path: Path) -> Path:
-    """A map of half the size."""
-    nodes = [
-        helper.make_node("AveragePool", ["image"], ["map"], kernel_shape=[2, 2], strides=[2, 2])
-    ]
+def coarse(path: Path, factor: int = 2) -> Path:
+    """A map of half the size, or less."""
+    pooled = {"kernel_shape": [factor] * 2, "strides": [factor] * 2}
+    nodes = [helper.make_node("AveragePool", ["image"], ["map"], **pooled)]
     return save(
         path,
         nodes,

@@ -13,9 +13,10 @@ from test_runner import write_images
 
 import onnx_cte as oc
 from onnx_cte.cli import main
+from onnx_cte.documents import ranking_from_json
 from onnx_cte.estimators import CTE
 from onnx_cte.perturbations import GaussianNoise, parse_perturbation
-from onnx_cte.report import ranking_from_json, read_ranking
+from onnx_cte.report import read_ranking
 from onnx_cte.sweep import CANDIDATES
 
 

@@ -611,14 +611,35 @@ def test_output_smaller_by_a_border(tmp_path):
 
 
 def test_output_of_another_resolution(tmp_path):
-    message = "side x of output 'probability' is 0.5 times that of the input .*StarDist"
-    refused(tmp_path, message, lambda content: side(content, "x", scale=2.0))
+    def grid(content):  # StarDist's; its halo is in px of the output
+        for axis in "yx":
+            side(content, axis, scale=2.0)
 
-    def grid(content):
+    found = read(tmp_path, change=grid).output
+    assert found.scale == (("y", 2), ("x", 2))
+    assert found.scale_along("y") == 2
+    assert read(tmp_path).output.scale_along("y") == 1
+    assert found.border == ()
+
+    def grid_with_halo(content):
+        side(content, "y", scale=2.0, halo=6)
+        side(content, "x", scale=2.0, halo=4)
+
+    assert read(tmp_path, change=grid_with_halo).output.halo == (("y", 12), ("x", 8))
+
+    def grid_04(content):
         content["outputs"][0]["shape"]["scale"] = [1, 0, 0.5, 0.5]
         del content["outputs"][0]["halo"]
 
-    refused(tmp_path, "side y of output 'probability' is 0.5 times", grid, FORMAT_04)
+    assert read(tmp_path, FORMAT_04, grid_04).output.scale == (("y", 2), ("x", 2))
+    message = "side x of output 'probability' is 2 times that of the input; .* Add a resize"
+    refused(tmp_path, message, lambda content: side(content, "x", scale=0.5))
+
+    def coarse_and_cropped(content):
+        side(content, "y", scale=2.0)
+        side(content, "x", size={"tensor_id": "raw", "axis_id": "x", "offset": -8})
+
+    refused(tmp_path, "both coarser than the input and smaller by a border", coarse_and_cropped)
 
 
 def test_fixed_sides(tmp_path):
@@ -633,7 +654,8 @@ def test_fixed_sides(tmp_path):
     assert found.input.size_along("y").rule == 128
     assert found.output.sizes == found.output.border == ()
     assert read(tmp_path, change=fixed(572, 388)).output.border == (("y", 92),)
-    refused(tmp_path, "side y of .* is 0.5 times that of the input", fixed(128, 64))
+    assert read(tmp_path, change=fixed(128, 64)).output.scale == (("y", 2),)
+    refused(tmp_path, "side y of .* is 2 times that of the input", fixed(64, 128))
     free = fixed({"min": 32, "step": 8}, 64)
     refused(tmp_path, "side y of .* is always 64, while the input's is free", free)
 

@@ -7,12 +7,11 @@ from dataclasses import replace
 import pytest
 
 from onnx_cte.agreement import agreement
+from onnx_cte.documents import ranking_from_json, ranking_to_json
 from onnx_cte.errors import OutputError
 from onnx_cte.ranking import Ranking, Score
 from onnx_cte.report import (
     prepare_folder,
-    ranking_from_json,
-    ranking_to_json,
     read_ranking,
     write_evaluation,
     write_report,

@@ -11,6 +11,7 @@ import tifffile
 from networks import blur, classifier
 from PIL import Image as Picture
 
+from onnx_cte.documents import ranking_to_json
 from onnx_cte.errors import (
     DeviceError,
     ImageError,
@@ -24,7 +25,7 @@ from onnx_cte.errors import (
 from onnx_cte.estimators import CTE, Accuracy, Confidence
 from onnx_cte.images import Images
 from onnx_cte.perturbations import Dropout, Flip, Gamma, GaussianNoise
-from onnx_cte.report import ranking_to_json, read_ranking, write_report
+from onnx_cte.report import read_ranking, write_report
 from onnx_cte.runner import rank, rank_each
 from onnx_cte.segmenters import BlackBox, open_models
 from onnx_cte.types import Image, Needs

@@ -31,17 +31,19 @@ from onnx_cte.cli.options import (
     say,
     told,
 )
+from onnx_cte.cli.predicted import predict_command
 from onnx_cte.cli.swept import asks_for_sweep, tell_sweeps
 from onnx_cte.console import agreement_text, ranking_text
+from onnx_cte.documents import ranking_to_json
 from onnx_cte.errors import NothingToRank, OptionError, unknown_name
 from onnx_cte.estimators import CTE, Accuracy, Confidence, estimator_named, known_estimators
 from onnx_cte.images import Images
-from onnx_cte.metrics import METRICS
+from onnx_cte.metrics import METRICS, metric_named
 from onnx_cte.perturbations import AUTO, PERTURBATIONS, parse_perturbation
+from onnx_cte.postprocessing import DECODERS
 from onnx_cte.ranking import Ranking
 from onnx_cte.report import (
     prepare_folder,
-    ranking_to_json,
     remove_report,
     write_evaluation,
     write_report,
@@ -70,7 +72,11 @@ def main() -> None:
     "onnx-cte-results", "Folder for ranking.json, ranking.csv, images.csv and what was measured."
 )
 @click.option("--estimator", default="cte", show_default=True, help="See `onnx-cte list`.")
-@click.option("--metric", help="Of the estimator cte: nhd or ei. [default: nhd]")
+@click.option(
+    "--metric",
+    help="Of the estimator cte: nhd or ei of the foreground, rand_fscore of objects. "
+    "[default: nhd]",
+)
 @click.option(
     "--perturb",
     multiple=True,
@@ -193,13 +199,16 @@ def _beside(first: Ranking, second: Sequence[Ranking], refused: Sequence[str]) -
     "onnx-cte-evaluation",
     "Folder for evaluation.json, performance.csv, agreement.csv and what was measured.",
 )
-@click.option("--performance", default="f1", show_default=True, help="Metric against labels.")
+@click.option(
+    "--performance",
+    default="f1",
+    show_default=True,
+    help="Metric against labels: f1 of the foreground, map or f1_50 of objects.",
+)
 @click.option(
     "--metric",
     multiple=True,
-    default=("nhd", "ei"),
-    show_default=True,
-    help="Of the estimator cte.",
+    help="Of the estimator cte. [default: nhd and ei; where objects are judged, rand_fscore]",
 )
 @click.option(
     "--perturb",
@@ -232,6 +241,9 @@ def evaluate(
     LABELS are paired with IMAGES by file name. Confidence and entropy stand beside as baselines.
     """
     truly, drawn = Accuracy(performance), given(draws=draws)
+    if not metric:
+        judged = metric_named(performance, "performance").compares
+        metric = ("rand_fscore",) if judged == "labels" else ("nhd", "ei")
     pairs = [(p, m) for p in perturb for m in metric]
     stated = {(p, m): CTE(m, (parse_perturbation(p),), **drawn) for p, m in pairs if p != AUTO}
     bank, pictures = models_of(models, options), images_of(images, labels, options)
@@ -301,10 +313,11 @@ def demo(out: Path, as_json: bool, **options: Any) -> int:
 @click.argument("kind", required=False)
 @told
 def list_names(kind: str | None) -> int:
-    """Name the estimators, metrics and perturbations there are, one line each."""
+    """Name the estimators, metrics, perturbations and decoders there are, one line each."""
     rooms: dict[str, list[list[str]]] = {
         "estimators": [[name, does] for name, does in sorted(known_estimators().items())],
         "metrics": [[name, metric.summary] for name, metric in sorted(METRICS.items())],
+        "decoders": [[name, make.summary] for name, make in sorted(DECODERS.items())],
         "perturbations": [
             [name, _summary(make)] for name, make in sorted({AUTO: sweep, **PERTURBATIONS}.items())
         ],
@@ -325,3 +338,4 @@ def _summary(thing: Any) -> str:
 main.add_command(inspect_command)
 main.add_command(mask_command)
 main.add_command(split_command)
+main.add_command(predict_command)

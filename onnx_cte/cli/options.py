@@ -43,7 +43,19 @@ MODEL_OPTIONS = several(
         metavar="CHANNEL",
         help="Output channel to judge, from 0, of models without a description.",
     ),
+    click.option(
+        "--roles",
+        metavar="NAME,NAME,...",
+        help="What the output channels are of models without a description, such as "
+        "foreground,boundary or flow_y,flow_x,prob.",
+    ),
     click.option("--threshold", type=float, help="Foreground probability. [default: 0.5]"),
+    click.option(
+        "--decoder",
+        metavar="NAME[,OPTION=VALUE...]",
+        help="What makes objects of all models' outputs, such as watershed,min_size=50; see "
+        "`onnx-cte list decoders`. [default: as described, or by the channels]",
+    ),
     click.option(
         "--at",
         multiple=True,
@@ -55,6 +67,11 @@ MODEL_OPTIONS = several(
 IMAGE_OPTIONS = several(
     click.option("--axes", help="Axes of the image files, as zcyx, where the files do not say."),
     click.option("--channel", type=int, help="Use this channel of the images, from 0."),
+    click.option(
+        "--volumes",
+        is_flag=True,
+        help="Take z-stacks whole, as volumes, for networks on volumes. [default: slice by slice]",
+    ),
     click.option("--limit", type=int, help="Only the first so many images."),
     click.option(
         "--only",
@@ -62,7 +79,7 @@ IMAGE_OPTIONS = several(
         help="Only the images named in this text file, one a line.",
     ),
 )
-RUN_OPTIONS = several(
+DEVICE_OPTIONS = several(
     click.option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda"]),
@@ -71,6 +88,9 @@ RUN_OPTIONS = several(
         help="What runs the models; cuda is an error where it does not work.",
     ),
     click.option("--jobs", type=int, help="CPU threads. [default: all cores]"),
+)
+RUN_OPTIONS = several(
+    DEVICE_OPTIONS,
     click.option("--seed", type=int, default=0, show_default=True, help="Of all random draws."),
     click.option("--strict", is_flag=True, help="Stop at the first model or image that fails."),
     click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables."),
@@ -79,7 +99,10 @@ RUN_OPTIONS = several(
 
 def models_of(models: Path, options: dict[str, Any]) -> list[OnnxModel]:
     """Open models as `MODEL_OPTIONS` say."""
-    taken = {name: options[name] for name in ("normalize", "foreground", "threshold")}
+    stated = ("normalize", "foreground", "threshold", "decoder")
+    taken = {name: options[name] for name in stated}
+    if options["roles"] is not None:
+        taken["roles"] = [role.strip() for role in options["roles"].split(",")]
     names = [model.name for model in open_models(models)] if options["at"] else []
     return open_models(models, **taken, at=_by_model(options["at"], names))
 
@@ -117,7 +140,7 @@ def images_of(images: str, labels: str | None, options: dict[str, Any]) -> Image
         except (OSError, UnicodeDecodeError) as error:
             raise OptionError(f"--only {only}: expected a text file in UTF-8: {error}") from error
         names = [line.strip() for line in text.splitlines() if line.strip()]
-    taken = {name: options[name] for name in ("axes", "channel", "limit")}
+    taken = {name: options[name] for name in ("axes", "channel", "limit", "volumes")}
     return Images(images, labels, only=names, **taken)
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from onnx_cte.preprocessing import Step
 from onnx_cte.types import BACKGROUND, FOREGROUND
@@ -19,6 +20,7 @@ __all__ = [
     "TensorSpec",
     "channel_roles",
     "describe",
+    "is_probability",
 ]
 
 BOUNDARY = "boundary"
@@ -28,10 +30,14 @@ _WORDS = {
     BOUNDARY: {"boundary", "boundaries", "border", "borders", "edge", "edges"}
     | {"membrane", "membranes", "contour", "contours", "outline", "outlines"},
     FOREGROUND: {"foreground", "fg", "mask", "masks", "object", "objects", "cell", "cells"}
-    | {"nucleus", "nuclei", "mitochondrion", "mitochondria"},
+    | {"nucleus", "nuclei", "mitochondrion", "mitochondria"}
+    | {"inside", "interior"},
 }
 # Maps that are no probabilities, whatever they are the distance to or the flow of.
 _OTHER = {"distance", "distances", "dist", "flow", "flows", "offset", "affinity", "affinities"}
+_OTHER |= {"ray", "rays", "radius", "dx", "dy", "dz"}
+# Of what, such a name does not say.
+_PROBABLE = {"prob", "probability", "cellprob"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,8 @@ class TensorSpec:
         Output pixels, per side, that lack context and are cropped where tiles meet.
     border : tuple of (axis, int)
         Pixels, per side, by which the output is smaller than the input.
+    scale : tuple of (axis, int)
+        How many times the output is coarser than the input; 1 where nothing is said.
     index : int
         Position among the inputs or outputs of the network.
     """
@@ -96,6 +104,7 @@ class TensorSpec:
     steps: tuple[Step, ...] = ()
     halo: tuple[tuple[str, int], ...] = ()
     border: tuple[tuple[str, int], ...] = ()
+    scale: tuple[tuple[str, int], ...] = ()
     index: int = 0
 
     def size_along(self, axis: str) -> Size | None:
@@ -109,6 +118,10 @@ class TensorSpec:
     def border_along(self, axis: str) -> int:
         """Pixels per side by which the output is smaller than the input."""
         return dict(self.border).get(axis, 0)
+
+    def scale_along(self, axis: str) -> int:
+        """How many times the output is coarser than the input."""
+        return dict(self.scale).get(axis, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +141,9 @@ class ModelDescription:
         What each channel of the output means: see `channel_roles`.
     threshold : float
         Foreground is where its probability is strictly greater.
+    decoder : str or mapping or None
+        What turns the maps into objects, as the description has it under ``config: decoder:``; see
+        `onnx_cte.postprocessing`.
     origin : str
         Where the description comes from: "zoo 0.5.4", "bare".
     notes : tuple of str
@@ -142,6 +158,7 @@ class ModelDescription:
     test_output: Path | None = None
     roles: tuple[str, ...] = (FOREGROUND,)
     threshold: float = 0.5
+    decoder: Any = None
     origin: str = "bare"
     notes: tuple[str, ...] = ()
 
@@ -149,7 +166,8 @@ class ModelDescription:
         """SHA-256, in hex, of all here that determines the predictions.
 
         That is the tensors with their steps, the roles and the threshold; neither name, nor
-        origin, nor where the files lie. What is in the ONNX file is not part of it.
+        origin, nor where the files lie, nor the decoder, which is looked up when objects are asked
+        for. What is in the ONNX file is not part of it.
         """
         content = {
             "input": dataclasses.asdict(self.input),
@@ -167,7 +185,7 @@ def channel_roles(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...
     The first channel that is called something like foreground (nuclei, cells, mask, ...),
     background or boundary (membrane, edge, ...) gets that role; other names are kept. Without a
     background there has to be a foreground: if no name says so, it is the only channel, or the
-    first that is no boundary.
+    first that is neither a boundary nor called a distance, a flow or the like.
 
     Parameters
     ----------
@@ -203,7 +221,9 @@ def channel_roles(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...
             wanted = f"channel{place}"
         roles.append(wanted)
     if FOREGROUND not in roles and BACKGROUND not in roles:
-        first = next((i for i, role in enumerate(found) if role != BOUNDARY), 0)
+        open_to_it = [i for i, name in enumerate(names) if _could_be_foreground(name, found[i])]
+        probable = [i for i in open_to_it if _words(names[i]) & _PROBABLE]
+        first = (probable or open_to_it or [0])[0]
         notes.append(
             f"no output channel is named as foreground; the one named '{names[first]}', "
             f"number {first + 1} of {len(names)}, is taken as it"
@@ -230,7 +250,8 @@ def describe(description: ModelDescription) -> str:
     sides = [f"{axis}: {size}" for axis, size in spec.sizes]
     follows = [f"halo {axis}: {pixels}" for axis, pixels in out.halo]
     follows += [f"smaller on each side by {pixels} along {axis}" for axis, pixels in out.border]
-    follows += [] if out.border else ["as large as the input"]
+    follows += [f"{times} times coarser along {axis}" for axis, times in out.scale if times > 1]
+    follows += [] if out.border or out.scale else ["as large as the input"]
     lines = [
         f"{description.name} ({description.origin})",
         f"  input   {', '.join([spec.name, spec.axes, spec.dtype, *_channels(spec), *sides])}",
@@ -245,11 +266,30 @@ def describe(description: ModelDescription) -> str:
 
 def _role(name: str) -> str | None:
     """The role a channel's name tells of, if any."""
-    words = set(re.findall("[a-z]+", str(name).lower()))
+    words = _words(name)
     if words & _OTHER:
         return None
     # In "cell boundary" and "background of nuclei" the last word to be asked for is the object.
     return next((role for role, known in _WORDS.items() if words & known), None)
+
+
+def is_probability(role: str) -> bool:
+    """Whether a channel of this role, or name, is known to hold probabilities.
+
+    Examples
+    --------
+    >>> [is_probability(role) for role in ("foreground", "cell edge", "ray0", "channel3")]
+    [True, True, False, False]
+    """
+    return _role(role) is not None or (bool(_words(role) & _PROBABLE) and not _words(role) & _OTHER)
+
+
+def _could_be_foreground(name: str, role: str | None) -> bool:
+    return role != BOUNDARY and not _words(name) & _OTHER
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall("[a-z]+", str(name).lower()))
 
 
 def _channels(spec: TensorSpec) -> list[str]:

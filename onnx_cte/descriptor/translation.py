@@ -5,11 +5,13 @@ are explicit (the library adds implied ones), whether statistics are those of on
 so, 0.5 implies it by axes), and reference tensors (lost from 0.4).
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_cte.descriptor import ModelDescription, Size, TensorSpec, channel_roles
+from onnx_cte.descriptor.extents import output_extents
 from onnx_cte.descriptor.files import test_tensor_of, weights_of
 from onnx_cte.errors import DescriptorError
 from onnx_cte.preprocessing import Step, check_steps
@@ -55,6 +57,7 @@ def translated(described: "ModelDescr", written: Mapping[str, Any], root: Path) 
         notes.append(f"of {len(described.outputs)} outputs, '{maps.id}' is judged")
     target = _output_spec(maps, written["outputs"][chosen], chosen, image, source, notes)
     roles, assumed = channel_roles(target.channel_names or (target.name,))
+    decoder, threshold = _decoder(written)
     return ModelDescription(
         name=str(described.name),
         weights=weights,
@@ -63,9 +66,29 @@ def translated(described: "ModelDescr", written: Mapping[str, Any], root: Path) 
         test_input=test_tensor_of(image, root, notes),
         test_output=test_tensor_of(maps, root, notes),
         roles=roles,
+        threshold=threshold,
+        decoder=decoder,
         origin=f"zoo {written['format_version']}",
         notes=(*notes, *assumed),
     )
+
+
+def _decoder(written: Mapping[str, Any]) -> tuple[Any, float]:
+    """What makes objects of the maps, and the threshold, if the description says so."""
+    config = written.get("config")
+    entry = config.get("decoder") if isinstance(config, Mapping) else None
+    if not isinstance(entry, Mapping):
+        return (None if entry is None else str(entry)), 0.5
+    stated = {str(key): value for key, value in entry.items()}
+    threshold = stated.pop("threshold", 0.5)
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+        threshold = math.nan
+    if not 0 <= threshold < 1:
+        raise DescriptorError(
+            f"config: decoder: threshold is {entry['threshold']!r}, expected a probability in "
+            "[0, 1)"
+        )
+    return stated, float(threshold)
 
 
 def _only_input(described: "ModelDescr") -> int:
@@ -143,75 +166,17 @@ def _output_spec(
 ) -> TensorSpec:
     """The maps that are judged."""
     letters = _letters(tensor)
-    scales = {str(axis.id): axis.scale for axis in image.axes}
-    sizes, halo, border = {}, {}, {}
-    for axis in tensor.axes:
-        letter = letters[str(axis.id)]
-        if letter in "bc":
-            continue
-        where = f"side {axis.id} of output '{tensor.id}'"
-        size: Any = axis.size
-        side = source.size_along(letter)
-        if isinstance(size, int):
-            if side is None:
-                sizes[letter] = Size(size, 0)
-                continue
-            if side.step:
-                raise DescriptorError(f"{where} is always {size}, while the input's is free")
-            difference = size - side.minimum
-            if difference and max(size, side.minimum) % min(size, side.minimum) == 0:
-                raise DescriptorError(_resized(where, size / side.minimum))
-        elif not hasattr(size, "axis_id"):
-            raise DescriptorError(f"{where} depends on the data; expected the size of the input")
-        else:
-            other = _reference(axis, image, source)
-            if side is None or other is None:
-                raise DescriptorError(
-                    f"{where} is sized by {size.tensor_id}.{size.axis_id}; expected "
-                    f"{image.id}.{axis.id}"
-                )
-            if scales[str(size.axis_id)] != axis.scale:
-                raise DescriptorError(_resized(where, scales[str(size.axis_id)] / axis.scale))
-            difference = other.minimum + size.offset - side.minimum
-        if difference > 0 or difference % 2:
-            raise DescriptorError(
-                f"{where} differs from the input's by {difference} pixels; expected the same "
-                "size, or less by an even number"
-            )
-        if difference:
-            border[letter] = -difference // 2
-        if pixels := getattr(axis, "halo", 0):
-            halo[letter] = int(pixels)
+    extents = output_extents(tensor, letters, image, _letters(image), source)
     steps = _steps(tensor, tensor.postprocessing, written.get("postprocessing"), letters, notes)
     return _spec(
         tensor,
         letters,
         index,
-        sizes=tuple(sizes.items()),
         steps=steps,
-        halo=tuple(halo.items()),
-        border=tuple(border.items()),
-    )
-
-
-def _reference(axis: Any, image: "InputTensorDescr", source: TensorSpec) -> Size | None:
-    """The size that an output axis refers to, if that means the same axis of the input."""
-    own = next((a.size for a in image.axes if a.id == axis.id), None)
-    letters = _letters(image)
-    name = str(axis.size.axis_id)
-    if axis.size.tensor_id != image.id or name not in letters:
-        return None
-    other = source.size_along(letters[name])
-    fixed = other is not None and other.step == 0 and isinstance(own, int)
-    tied = str(getattr(own, "axis_id", axis.id)) == name
-    return other if fixed or tied else None
-
-
-def _resized(where: str, factor: float) -> str:
-    """Why an output of another resolution cannot be used."""
-    return (
-        f"{where} is {factor:g} times that of the input (as in StarDist's grid); expected the "
-        "input's own resolution. Add a resize to the ONNX graph"
+        sizes=tuple(extents.sizes.items()),
+        halo=tuple(extents.halo.items()),
+        border=tuple(extents.border.items()),
+        scale=tuple(extents.scale.items()),
     )
 
 

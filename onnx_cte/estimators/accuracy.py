@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onnx_cte.bank import Bank, Evidence
-from onnx_cte.estimators.silence import median_of_images
+from onnx_cte.estimators.silence import median_of_images, seen_by
 from onnx_cte.metrics import metric_named
 from onnx_cte.types import Needs, Observation
 
@@ -20,7 +20,8 @@ class Accuracy:
     Parameters
     ----------
     metric : str
-        A performance metric: ``f1``, or ``f1_classes`` where labels are class indices.
+        A performance metric: ``f1``, or ``f1_classes`` where labels are class indices; ``map`` or
+        ``f1_50`` of objects.
     """
 
     metric: str = "f1"
@@ -38,17 +39,18 @@ class Accuracy:
 
     @property
     def needs(self) -> Needs:
-        return Needs(truth=True)
+        compares = metric_named(self.metric, "performance").compares
+        return Needs(truth=True, instances=compares == "labels")
 
     def measure(self, seen: Observation) -> Evidence:
         if seen.truth is None:
             raise ValueError(f"{seen.image}: accuracy needs labels, and the observation has none")
         metric = metric_named(self.metric, "performance")
-        found = seen.reference.classes
-        return {
-            "value": metric.function(found, seen.truth),
-            "foreground": float((found != 0).mean()),
-        }
+        reference = seen.reference
+        instances = metric.compares == "labels"
+        found = reference.labels if instances else reference.classes
+        value = metric.function(found, seen.truth)
+        return {"value": value, **seen_by(reference, instances=instances)}
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         return median_of_images(bank, bank.column("value"))

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from onnx_cte.bank import Bank, Evidence
 from onnx_cte.errors import unknown_name
-from onnx_cte.estimators.silence import median_of_images, with_silence
+from onnx_cte.estimators.silence import median_of_images, seen_by, with_silence
 from onnx_cte.metrics.masks import mean_confidence, mean_entropy
 from onnx_cte.types import Needs, Observation
 
@@ -61,7 +61,7 @@ class Confidence:
         if self.kind == "entropy":
             classes = len(prediction.roles) if prediction.exclusive else 2
             value = 1 - value / math.log(classes)
-        return {"value": value, "foreground": float((prediction.classes != 0).mean())}
+        return {"value": value, **seen_by(prediction)}
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         return median_of_images(bank, with_silence(bank))

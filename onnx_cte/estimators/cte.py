@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from onnx_cte.bank import Bank, Evidence
 from onnx_cte.errors import OptionError
-from onnx_cte.estimators.silence import median_of_images, with_silence
+from onnx_cte.estimators.silence import median_of_images, seen_by, with_silence
 from onnx_cte.metrics import metric_named
 from onnx_cte.perturbations import GaussianNoise, is_random, redraws
 from onnx_cte.types import Needs, Observation, Perturbation, Prediction
@@ -28,7 +28,8 @@ class CTE:
     Parameters
     ----------
     metric : str
-        A consistency metric: ``nhd`` (hard decisions) or ``ei`` (weighted by confidence).
+        A consistency metric: ``nhd`` (hard decisions) or ``ei`` (weighted by confidence) of the
+        foreground, or ``rand_fscore`` of objects.
     perturbations : tuple of Perturbation
         At least one; all random draws are the same for every model, those of channels for every
         model of the same width.
@@ -76,7 +77,8 @@ class CTE:
     @property
     def needs(self) -> Needs:
         drawn = (redraws(perturbation, self.draws) for perturbation in self.perturbations)
-        return Needs(perturbations=tuple(itertools.chain.from_iterable(drawn)))
+        perturbations = tuple(itertools.chain.from_iterable(drawn))
+        return Needs(perturbations, instances=self._compares == "labels")
 
     def measure(self, seen: Observation) -> Evidence:
         values = [
@@ -89,7 +91,7 @@ class CTE:
         }
         return {
             "value": _mean([_mean(row) for row in values]),
-            "foreground": float((seen.reference.classes != 0).mean()),
+            **seen_by(seen.reference, instances=self._compares == "labels"),
             **by_draw,
         }
 
@@ -118,10 +120,16 @@ class CTE:
         several = self.draws > 1 and any(map(is_random, self.perturbations))
         return [f"draw{number}" for number in range(self.draws)] if several else []
 
+    @property
+    def _compares(self) -> str:
+        return metric_named(self.metric, "consistency").compares
+
     def _consistency(self, reference: Prediction, perturbed: Prediction) -> float:
         metric = metric_named(self.metric, "consistency")
         if metric.compares == "classes":
             return metric.function(reference.classes, perturbed.classes)
+        if metric.compares == "labels":
+            return metric.function(reference.labels, perturbed.labels)
         return metric.function(
             reference.probabilities,
             perturbed.probabilities,

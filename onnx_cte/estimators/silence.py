@@ -11,6 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank
+from onnx_cte.types import Prediction
+
+
+def seen_by(reference: Prediction, *, instances: bool = False) -> dict[str, float]:
+    """How much an undisturbed prediction sees, for the evidence.
+
+    Parameters
+    ----------
+    reference : Prediction
+    instances : bool
+        Whether its objects are what is judged. (They may be there for another estimator's sake.)
+
+    Returns
+    -------
+    dict of str to float
+        ``foreground``, the share of pixels that are; and, of objects, ``objects``, their number:
+        pixels of no object are then no foreground.
+    """
+    if not instances or reference.labels is None:
+        return {"foreground": float((reference.classes != 0).mean())}
+    sizes = np.bincount(reference.labels.ravel(), minlength=1)
+    return {
+        "foreground": float(sizes[1:].sum() / max(1, reference.labels.size)),
+        "objects": float(np.count_nonzero(sizes[1:])),
+    }
 
 
 def with_silence(bank: Bank, column: str = "value") -> NDArray[np.float64]:

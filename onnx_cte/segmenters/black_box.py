@@ -7,9 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.errors import OptionError
+from onnx_cte.postprocessing import parse_decoder, refusal
 from onnx_cte.preprocessing import named_steps
+from onnx_cte.segmenters.decoding import Decoding, decoding_by_channels
+from onnx_cte.segmenters.network import layout
 from onnx_cte.segmenters.pipeline import Predict, Recipe, adaptation, observe
-from onnx_cte.types import BACKGROUND, FOREGROUND, Device, Image, Needs, Observation
+from onnx_cte.types import BACKGROUND, FOREGROUND, Decoder, Device, Image, Needs, Observation
 
 
 class BlackBox:
@@ -20,15 +23,21 @@ class BlackBox:
     name : str
         Unique in its ranking.
     predict : callable
-        Takes a normalised (1, C, H, W) float32 tensor, returns (1, C', H, W) probabilities.
+        Takes a normalised (1, C, H, W) float32 tensor, returns (1, C', H, W) probabilities; on
+        volumes (1, C, D, H, W) and (1, C', D, H, W).
     roles : tuple of str
         Meaning of the C' channels: one ``foreground``, or classes of which one is ``background``.
     channels : int
         C, usually 1 or 3; grey and RGB images are turned into each other.
+    dimensions : {2, 3}
+        Whether it takes planes or volumes.
     normalize : {"percentile", "zscore", "minmax", "none"}
         Applied to each image before `predict` sees it.
     size : (int, int)
         Sides it takes: (minimum, step); images are padded to it. A step of 0 fixes the side.
+    decoder : Decoder, str or None
+        What makes objects of the probabilities (see `onnx_cte.postprocessing.parse_decoder`).
+        None: by the roles.
     halo : int
         Px at a tile's seams that are not to be trusted, when an image is cut into tiles.
     threshold : float
@@ -40,7 +49,8 @@ class BlackBox:
     Raises
     ------
     OptionError
-        If the name is empty, no role can be judged, or the threshold is no probability.
+        If the name is empty, no role can be judged, the threshold is no probability, or the
+        decoder is unknown or cannot serve the roles.
 
     Examples
     --------
@@ -55,10 +65,12 @@ class BlackBox:
         *,
         roles: tuple[str, ...] = (FOREGROUND,),
         channels: int = 1,
+        dimensions: Literal[2, 3] = 2,
         normalize: Literal["percentile", "zscore", "minmax", "none"] = "percentile",
         size: tuple[int, int] = (1, 1),
         halo: int = 0,
         threshold: float = 0.5,
+        decoder: Decoder | str | None = None,
         identity: str = "",
     ) -> None:
         if not name:
@@ -68,6 +80,10 @@ class BlackBox:
                 f"model '{name}': roles are {', '.join(roles)}; expected one to be "
                 f"'{FOREGROUND}', or '{BACKGROUND}' among two or more classes"
             )
+        if dimensions not in (2, 3):
+            raise OptionError(
+                f"model '{name}': dimensions is {dimensions!r}, expected 2 (planes) or 3 (volumes)"
+            )
         if not 0 <= threshold < 1:
             raise OptionError(
                 f"model '{name}': the threshold is a probability in [0, 1), not {threshold}"
@@ -75,16 +91,26 @@ class BlackBox:
         minimum, step = size
         side = (minimum, step) if step else minimum
         self.name = name
+        if isinstance(decoder, str):
+            decoder = parse_decoder(decoder)
+        if decoder is None:
+            self._decoding = decoding_by_channels(roles, roles, dimensions)
+        elif reason := refusal(decoder, roles, dimensions):
+            raise OptionError(f"model '{name}': {reason}")
+        else:
+            self._decoding = Decoding(decoder)
         self.notes = (f"normalised by {normalize}",)
         self._predict = predict
         self._recipe = Recipe(
             channels=channels,
-            before=named_steps(normalize),
+            before=named_steps(normalize, layout(dimensions)[2:]),
             after=(),
             roles=roles,
             threshold=threshold,
-            sizes=(side, side),
-            halo=(halo, halo),
+            sizes=(side,) * dimensions,
+            halo=(halo,) * dimensions,
+            border=(0,) * dimensions,
+            decoder=self._decoding.decoder,
         )
         # The recipe is part of what determines the predictions.
         self.identity = f"{identity} {self._recipe!r}" if identity else ""
@@ -101,6 +127,8 @@ class BlackBox:
         return adaptation(self._recipe, image)
 
     def refuses(self, needs: Needs) -> str:
+        if needs.instances and self._decoding.decoder is None:
+            return self._decoding.reason
         if not needs.features:
             return ""
         taps = dict.fromkeys(tap for p in needs.features for tap in p.taps)

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from onnx_cte.errors import NothingToRank, OptionError, unknown_name
+from onnx_cte.postprocessing import parse_decoder
 from onnx_cte.preprocessing import named_steps
 from onnx_cte.segmenters.onnx_model import TILE_LIMIT, OnnxModel
+from onnx_cte.types import Decoder
 
 DESCRIPTIONS = ("bioimageio.yaml", "bioimageio.yml", "rdf.yaml", "rdf.yml", "model.yaml")
 ARCHIVES = (".zip",)
@@ -18,7 +20,9 @@ def open_models(
     *,
     normalize: str | None = None,
     foreground: int | None = None,
+    roles: Sequence[str] | None = None,
     threshold: float | None = None,
+    decoder: Decoder | str | None = None,
     tile_limit: int = TILE_LIMIT,
     at: Mapping[str, str] | None = None,
 ) -> list[OnnxModel]:
@@ -34,8 +38,16 @@ def open_models(
         How models without a description want their images; None assumes percentiles.
     foreground : int or None
         For models without a description, the output channel to judge, counted from 0.
+    roles : sequence of str or None
+        For models without a description, what each output channel is: "foreground", "boundary",
+        "background", names of classes, "ray0", "flow_y", ...
     threshold : float or None
-        For all models: foreground is where its probability is strictly greater. None: 0.5.
+        For all models: foreground is where its probability is strictly greater. None: 0.5, or
+        what the description says.
+    decoder : Decoder, str or None
+        For all models: what makes objects of their outputs, such as "watershed,min_size=50" (see
+        `onnx_cte.postprocessing.parse_decoder`). None: what the description says under ``config:
+        decoder:``, else by the channels.
     tile_limit : int
         Longest side of a tile, in px, for networks that take any size.
     at : mapping of str to str or None
@@ -51,7 +63,8 @@ def open_models(
     NothingToRank
         If there is no model; the text says what there is instead.
     OptionError
-        If `normalize` is unknown, or `at` names a model that is not there.
+        If `normalize` or `decoder` is unknown, both `foreground` and `roles` are given, or `at`
+        names a model that is not there.
 
     Examples
     --------
@@ -62,6 +75,13 @@ def open_models(
         named_steps(normalize)
     if threshold is not None and not 0 <= threshold < 1:
         raise OptionError(f"the threshold is a probability in [0, 1), not {threshold}")
+    if foreground is not None and roles is not None:
+        raise OptionError(
+            f"both foreground ({foreground}) and roles ({', '.join(roles)}) are given: roles say "
+            "which channel is the foreground"
+        )
+    if isinstance(decoder, str):
+        decoder = parse_decoder(decoder)
     sources = [source] if isinstance(source, str | Path) else list(source)
     found: dict[str, Path] = {}
     for start in map(Path, sources):
@@ -82,7 +102,9 @@ def open_models(
             found[name],
             normalize=normalize,
             foreground=foreground,
+            roles=None if roles is None else tuple(roles),
             threshold=threshold,
+            decoder=decoder,
             tile_limit=tile_limit,
             at=(at or {}).get(name),
         )

@@ -19,9 +19,9 @@ from onnx_cte.graph.writing import is_external, set_aside, tensors_in
 from onnx_cte.perturbations import generator
 from onnx_cte.segmenters.engine import Engine, Inside
 from onnx_cte.segmenters.factors import checked_factor, drowned, is_pointwise, map_shape
-from onnx_cte.segmenters.network import TILE, Network, arrange
+from onnx_cte.segmenters.network import Network, arrange
 from onnx_cte.segmenters.pipeline import Recipe, judged, stitched
-from onnx_cte.segmenters.probing import trial_image
+from onnx_cte.segmenters.trying import trial_image
 from onnx_cte.sessions import Session, seen_values
 from onnx_cte.types import FeaturePerturbation, Needs
 
@@ -272,7 +272,7 @@ class GreyBox:
             self._readers[key] = Session(
                 inside.path, self._device, self._threads, model=packed, folder=inside.folder
             )
-        image = arrange(tile, TILE, self._network.source.axes)
+        image = arrange(tile, self._network.tile, self._network.source.axes)
         maps = self._readers[key].run({self.inside.probe.source: image}, names)
         return {
             tap.name: np.asarray(np.moveaxis(found, tap.axis, 1), np.float32)
@@ -306,7 +306,7 @@ class GreyBox:
             if any(factor.shape != drawn[0].shape for factor in drawn):
                 drawn = [np.broadcast_to(factor, shape) for factor in drawn]
             factors[tap.name] = np.concatenate(drawn).astype(np.float32, copy=False)
-        source = arrange(tile, TILE, self._network.source.axes)
+        source = arrange(tile, self._network.tile, self._network.source.axes)
         found = engine.run(source, factors)
         return np.concatenate([self._network.arranged(row) for row in found], axis=1)
 

@@ -13,6 +13,7 @@ from onnx_cte.graph.anatomy import Anatomy
 from onnx_cte.graph.maps import Tap
 from onnx_cte.graph.signature import read_signature
 from onnx_cte.graph.summary import Summary, summary
+from onnx_cte.segmenters.decoding import decoding_of, told
 from onnx_cte.segmenters.engine import Engine
 from onnx_cte.segmenters.grey_box import GreyBox
 from onnx_cte.segmenters.network import Network
@@ -255,7 +256,14 @@ def _inside(weights: Path, network: Network, grey_box: GreyBox) -> Findings:
 
 
 def _understood(subject: Subject) -> tuple[str, ...]:
-    return tuple(describe(subject.description).splitlines()) if subject.description else ()
+    if subject.description is None:
+        return ()
+    first, *rest = describe(subject.description).splitlines()
+    decoding = decoding_of(subject.description, None)
+    objects = told(decoding.decoder) if decoding.decoder else f"none: {decoding.reason}"
+    notes = [place for place, line in enumerate(rest) if line.startswith("  note")]
+    before = notes[0] if notes else len(rest)
+    return (first, *rest[:before], f"  objects {objects}", *rest[before:])
 
 
 def _facts(path: Path) -> FileFacts:

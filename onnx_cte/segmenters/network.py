@@ -1,4 +1,4 @@
-"""One ONNX network, fed with (1, C, H, W) tiles whatever its own layout."""
+"""One ONNX network, fed with (1, C, H, W) or (1, C, D, H, W) tiles whatever its own layout."""
 
 from typing import Any
 
@@ -9,8 +9,16 @@ from onnx_cte.descriptor import TensorSpec
 from onnx_cte.errors import DescriptorError, GraphError, InferenceError
 from onnx_cte.sessions import Port, Session
 
-TILE = "bcyx"
-"""Layout of the tiles that the pipeline hands out and takes back."""
+
+def layout(dimensions: int) -> str:
+    """Layout of the tiles that the pipeline hands out and takes back: of planes or of volumes.
+
+    Examples
+    --------
+    >>> layout(2), layout(3)
+    ('bcyx', 'bczyx')
+    """
+    return "bc" + "zyx"[3 - dimensions :]
 
 
 class Network:
@@ -33,17 +41,18 @@ class Network:
     def __init__(self, session: Session, source: TensorSpec, result: TensorSpec) -> None:
         require_single_input(session)
         self.session, self.source, self.result = session, source, result
+        self.tile = layout(3 if "z" in source.axes else 2)
         self._input = self._port(session.inputs, source, "input")
         require_floats(session.path.name, self._input)
         self._output = self._port(session.outputs, result, "output")
 
     def __call__(self, tile: NDArray[np.float32]) -> NDArray[Any]:
-        """Run a (1, C, h, w) tile; the raw output has shape (1, C', h', w')."""
-        return self.arranged(self.native(arrange(tile, TILE, self.source.axes)))
+        """Run a (1, C, h, w) tile; the raw output has shape (1, C', h', w'); (d, h, w) likewise."""
+        return self.arranged(self.native(arrange(tile, self.tile, self.source.axes)))
 
     def arranged(self, raw: NDArray[Any]) -> NDArray[Any]:
         """Turn an output in the network's own layout into (1, C', h', w')."""
-        return arrange(raw, self.result.axes, TILE)
+        return arrange(raw, self.result.axes, self.tile)
 
     def native(self, tensor: NDArray[Any]) -> NDArray[Any]:
         """Run a tensor in the network's own layout.

@@ -10,25 +10,28 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from onnx_cte.descriptor import ModelDescription, describe
+from onnx_cte.descriptor import ModelDescription, TensorSpec, describe
 from onnx_cte.descriptor.package import read_package
 from onnx_cte.errors import DescriptorError, GraphError
 from onnx_cte.graph.signature import Signature, read_signature
 from onnx_cte.preprocessing import apply_steps
+from onnx_cte.segmenters.decoding import Decoding, decoding_of
 from onnx_cte.segmenters.grey_box import GreyBox
 from onnx_cte.segmenters.network import Network
 from onnx_cte.segmenters.outputs import settle
 from onnx_cte.segmenters.pipeline import Recipe, adaptation, observe
-from onnx_cte.segmenters.probing import assumed_halo, describe_bare, trial_image
+from onnx_cte.segmenters.probing import assumed_halo, describe_bare
 from onnx_cte.segmenters.self_test import read_tensor, self_test
+from onnx_cte.segmenters.trying import trial_image
 from onnx_cte.sessions import Session, choose_device, cores, runtime_version
-from onnx_cte.types import Device, Image, Needs, Observation
+from onnx_cte.types import Decoder, Device, Image, Needs, Observation
 
 TILE_LIMIT = 1024
-"""Longest side of a tile, in px, for networks of free size: bounds memory on large images."""
+"""Longest side of a tile, in px, for networks of free size: bounds memory on large images. Tiles of
+volumes have at most twice its square voxels."""
 
-# Px, least side of the image at which a network is looked at inside.
-PROBE = 96
+# Px, least side of the image at which a network is looked at inside, on planes and on volumes.
+PROBE, VOLUME_PROBE = 96, 32
 
 
 class OnnxModel:
@@ -44,8 +47,12 @@ class OnnxModel:
         How a bare file wants its images; a package says so itself.
     foreground : int or None
         For a bare file, the output channel to judge, counted from 0; a package names its channels.
+    roles : tuple of str or None
+        For a bare file, what each output channel is.
     threshold : float or None
-        Foreground is where its probability is strictly greater. None: 0.5.
+        Foreground is where its probability is strictly greater. None: 0.5, or as described.
+    decoder : Decoder or None
+        What makes objects of its output. None: as described, else by the channels.
     tile_limit : int
         Longest side of a tile, in px, for networks of free size.
     at : str or None
@@ -59,12 +66,15 @@ class OnnxModel:
         *,
         normalize: str | None = None,
         foreground: int | None = None,
+        roles: tuple[str, ...] | None = None,
         threshold: float | None = None,
+        decoder: Decoder | None = None,
         tile_limit: int = TILE_LIMIT,
         at: str | None = None,
     ) -> None:
         self.name, self.path = name, path
-        self.normalize, self.foreground, self.threshold = normalize, foreground, threshold
+        self.normalize, self.foreground, self.roles = normalize, foreground, roles
+        self.threshold, self.decoder = threshold, decoder
         self.tile_limit, self.at = tile_limit, at
 
     def __repr__(self) -> str:
@@ -106,9 +116,12 @@ class OnnxModel:
             "tile_limit": self.tile_limit,
             "understood": describe(description).splitlines(),
         }
-        recipe = _recipe(description, self.tile_limit)
+        decoding = decoding_of(description, self.decoder)
+        recipe = _recipe(description, self.tile_limit, decoding.decoder)
         grey_box = GreyBox(network, _probe_shape(description), chosen, threads, self.at)
-        return OnnxSegmenter(self.name, description, network, recipe, grey_box, record, held)
+        return OnnxSegmenter(
+            self.name, description, network, recipe, decoding, grey_box, record, held
+        )
 
     def _workdir(self, held: ExitStack) -> Path | None:
         """Make a place to unpack a zip into, for as long as the model is open."""
@@ -120,14 +133,15 @@ class OnnxModel:
     def _from_package(
         self, described: ModelDescription, session: Session, signature: Signature
     ) -> tuple[ModelDescription, Network]:
-        _require_planes(described)
+        _require_images(described)
         described = _with_halo(described)
         network = Network(session, described.input, described.output)
         expected = self_test(described, network)
         notes = list(described.notes)
         if not expected:
             notes.append("the package has no test tensors: not checked against its authors' run")
-        for option, value in (("normalize", self.normalize), ("foreground", self.foreground)):
+        stated = {"normalize": self.normalize, "foreground": self.foreground, "roles": self.roles}
+        for option, value in stated.items():
             if value is not None:
                 notes.append(f"--{option} {value} not used: the package's description says it")
         described = replace(described, notes=tuple(notes))
@@ -149,6 +163,7 @@ class OnnxModel:
             raw,
             final_op=signature.final_ops[described.output.index],
             foreground=self.foreground,
+            roles=self.roles,
             threshold=self.threshold,
         )
         return settled, network
@@ -161,6 +176,8 @@ class OnnxSegmenter:
     ----------
     description : ModelDescription
         With all that was found out when it was opened.
+    decoding : Decoding
+        What makes objects of its output.
     network : Network
     grey_box : GreyBox
         Where, and how, it can be disturbed inside.
@@ -172,13 +189,15 @@ class OnnxSegmenter:
         description: ModelDescription,
         network: Network,
         recipe: Recipe,
+        decoding: Decoding,
         grey_box: GreyBox,
         record: Mapping[str, Any],
         held: ExitStack,
     ) -> None:
         self.name, self.description, self.network = name, description, network
-        self.grey_box = grey_box
+        self.grey_box, self.decoding = grey_box, decoding
         self._record = record
+        self._objects = False
         self.identity = hashlib.sha256(
             repr(
                 (
@@ -195,14 +214,19 @@ class OnnxSegmenter:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (*self.description.notes, *self.grey_box.notes)
+        decoded = self.decoding.notes if self._objects else ()
+        return (*self.description.notes, *decoded, *self.grey_box.notes)
 
     @property
     def record(self) -> Mapping[str, Any]:
         inside = self.grey_box.record
-        return {**self._record, "inside": inside} if inside else self._record
+        decoded = {"decoder": repr(self.decoding.decoder)} if self._objects else {}
+        return {**self._record, **decoded, **({"inside": inside} if inside else {})}
 
     def refuses(self, needs: Needs) -> str:
+        self._objects = self._objects or needs.instances
+        if needs.instances and self.decoding.decoder is None:
+            return self.decoding.reason
         return self.grey_box.refuses(needs)
 
     def adapts(self, image: Image) -> str:
@@ -227,7 +251,7 @@ def _trial(description: ModelDescription, network: Network) -> NDArray[Any]:
         lengths = {"b": 1, "c": spec.channels or 1}
         for axis, size in spec.sizes:
             least = max(size.minimum, 2 * description.output.border_along(axis) + 1)
-            more = -(-max(0, 96 - least) // size.step) * size.step if size.step else 0
+            more = -(-max(0, _probe(spec) - least) // size.step) * size.step if size.step else 0
             lengths[axis] = least + more
         image = trial_image([lengths[axis] for axis in spec.axes], spec.axes)
     raw = network.native(image)
@@ -238,32 +262,40 @@ def _probe_shape(description: ModelDescription) -> tuple[int, ...]:
     """An input shape at which to look inside: sides that differ, where they are free."""
     spec = description.input
     lengths = {"b": 1, "c": spec.channels or 1}
-    least = PROBE
+    least = _probe(spec)
     for axis, size in spec.sizes:
         lost = 2 * description.output.border_along(axis) + 1
         start = max(size.minimum, lost)
         wanted = max(least, 2 * size.step)
         steps = -(-max(0, wanted - start) // size.step) if size.step else 0
         lengths[axis] = start + steps * size.step
-        least = lengths[axis] + max(size.step, PROBE // 3)
+        least = lengths[axis] + max(size.step, _probe(spec) // 3)
     return tuple(lengths[axis] for axis in spec.axes)
 
 
-def _recipe(description: ModelDescription, limit: int) -> Recipe:
+def _probe(spec: TensorSpec) -> int:
+    """Least side of an image to try the network on."""
+    return VOLUME_PROBE if "z" in spec.axes else PROBE
+
+
+def _recipe(description: ModelDescription, limit: int, decoder: Decoder | None) -> Recipe:
     spec, out = description.input, description.output
-    rules = tuple(size.rule for axis in "yx" if (size := spec.size_along(axis)) is not None)
-    if len(rules) != 2:
-        raise DescriptorError(f"{description.name}: its input has no sizes for y and x")
+    axes = "zyx" if "z" in spec.axes else "yx"
+    rules = tuple(size.rule for axis in axes if (size := spec.size_along(axis)) is not None)
+    if len(rules) != len(axes):
+        raise DescriptorError(f"{description.name}: its input lacks sizes for {', '.join(axes)}")
     return Recipe(
         channels=spec.channels or 1,
         before=spec.steps,
         after=out.steps,
         roles=description.roles,
         threshold=description.threshold,
-        sizes=(rules[0], rules[1]),
-        halo=(out.halo_along("y"), out.halo_along("x")),
-        border=(out.border_along("y"), out.border_along("x")),
+        sizes=rules,
+        halo=tuple(map(out.halo_along, axes)),
+        border=tuple(map(out.border_along, axes)),
+        scale=tuple(map(out.scale_along, axes)),
         limit=limit,
+        decoder=decoder,
     )
 
 
@@ -271,7 +303,8 @@ def _with_halo(described: ModelDescription) -> ModelDescription:
     """Assume a halo where a description has none: seams would show otherwise."""
     if described.output.halo:
         return described
-    halo = tuple((axis, assumed_halo(size)) for axis, size in described.input.sizes)
+    sizes = described.input.sizes
+    halo = tuple((axis, assumed_halo(size, len(sizes))) for axis, size in sizes)
     note = f"no halo in the description: where tiles meet, {halo[0][1]} px are cropped (assumed)"
     return replace(
         described,
@@ -280,12 +313,14 @@ def _with_halo(described: ModelDescription) -> ModelDescription:
     )
 
 
-def _require_planes(description: ModelDescription) -> None:
+def _require_images(description: ModelDescription) -> None:
+    space = "zyx" if "z" in description.input.axes else "yx"
     for spec in (description.input, description.output):
-        if not {"y", "x"} <= set(spec.axes) or set(spec.axes) - set("bcyx"):
+        if set(spec.axes) - set("bc") != set(space):
             raise DescriptorError(
                 f"{description.name}: tensor '{spec.name}' has the axes {spec.axes}; only networks "
-                "on planes (y and x, with b and c) can be ranked"
+                "from planes to planes (y and x, with b and c), or from volumes to volumes (z too) "
+                "can be ranked"
             )
 
 

@@ -10,9 +10,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_cte.descriptor import ModelDescription, Step, channel_roles
+from onnx_cte.descriptor import BOUNDARY, ModelDescription, Step, channel_roles, is_probability
 from onnx_cte.errors import InferenceError, OptionError
 from onnx_cte.preprocessing import apply_steps
+from onnx_cte.segmenters.network import layout
 from onnx_cte.types import BACKGROUND, FOREGROUND
 
 _TOLERANCE = 1e-2  # of probabilities and of their sum, in half precision and over many classes
@@ -26,6 +27,7 @@ def settle(
     *,
     final_op: str = "",
     foreground: int | None = None,
+    roles: Sequence[str] | None = None,
     threshold: float | None = None,
 ) -> ModelDescription:
     """Complete a description by what a trial run shows and by what the user states.
@@ -33,12 +35,14 @@ def settle(
     Parameters
     ----------
     description : ModelDescription
-    raw : ndarray, shape (1, C, H, W)
+    raw : ndarray, shape (1, C, H, W) or (1, C, D, H, W)
         Output of the network on a normalised trial image, before any output step.
     final_op : str
         ONNX operator that computes the output; ``Sigmoid`` and ``Softmax`` leave nothing to assume.
     foreground : int or None
         The channel to judge, counted from 0, as the user stated it.
+    roles : sequence of str or None
+        What the channels are called, as the user stated it; takes the place of a description's.
     threshold : float or None
         As the user stated it.
 
@@ -50,7 +54,8 @@ def settle(
     Raises
     ------
     OptionError
-        If there is no such channel, or the threshold is not in [0, 1).
+        If there is no such channel, the roles are too many or too few, or the threshold is not in
+        [0, 1).
     InferenceError
         If the trial run gave NaN, or what is neither probabilities nor logits.
     """
@@ -62,21 +67,24 @@ def settle(
             f"{description.name}: there is no channel {foreground} to take as foreground; it has "
             f"{channels}, counted from 0"
         )
-    maps = apply_steps(raw, "bcyx", description.output.steps)
+    if roles is not None:
+        description = _named(description, tuple(roles), channels)
+    letters = layout(raw.ndim - 2)
+    maps = apply_steps(raw, letters, description.output.steps)
     if not np.isfinite(maps).all():
         raise InferenceError(f"{description.name}: a trial image gave NaN or infinite values")
     notes: list[str] = []
     steps = description.output.steps
     # Half precision and interpolation carry probabilities a little beyond 0 and 1.
     inside = [_in_range(channel) for channel in maps[0]]
-    roles = _provisional(description, inside, foreground)
-    classes = BACKGROUND in roles
-    judged = maps if classes else maps[:, roles.index(FOREGROUND)]
+    found = _provisional(description, inside, foreground, stated=roles is not None)
+    classes = BACKGROUND in found
+    judged = maps if classes else maps[:, found.index(FOREGROUND)]
     if judged.min() < 0 and final_op == "Tanh":
         step = Step.of("scale_linear", gain=0.5, offset=0.5)
         notes.append("output ends in a Tanh: moved from [-1, 1] to [0, 1]")
         steps = (*steps, step)
-        maps = apply_steps(maps, "bcyx", (step,))
+        maps = apply_steps(maps, letters, (step,))
     elif judged.min() >= 0 and not _in_range(judged):
         raise InferenceError(
             f"{description.name}: output reaches from {judged.min():.3g} to {judged.max():.3g} on "
@@ -84,38 +92,62 @@ def settle(
             "scale it to [0, 1] inside the network, or in a description"
         )
     elif not _in_range(judged):
-        step = Step.of("softmax", axis="c") if classes else Step.of("sigmoid")
+        step = Step.of("softmax", axis="c") if classes else _sigmoid(found)
         notes.append(
             f"output reaches from {judged.min():.3g} to {judged.max():.3g} on a trial image: "
             f"taken as logits, {step.name} added"
         )
         steps = (*steps, step)
-        maps = apply_steps(maps, "bcyx", (step,))
+        maps = apply_steps(maps, letters, (step,))
     elif not _FINAL & {final_op.lower(), *(step.name for step in steps)}:
         notes.append("output lies in [0, 1] on a trial image: taken as probabilities")
     sums_to_one = channels > 1 and bool(np.abs(maps.sum(axis=1) - 1).max() < _TOLERANCE)
-    roles, assumed = _roles(description, roles, sums_to_one, foreground)
+    found, assumed = _roles(description, found, sums_to_one, foreground)
     if threshold is not None:
         assumed += (
             f"threshold {threshold:g} is not used: the most probable class wins"
-            if BACKGROUND in roles
+            if BACKGROUND in found
             else f"foreground is where its probability exceeds {threshold:g} (as stated)",
         )
     return replace(
         description,
         output=replace(description.output, steps=steps),
-        roles=roles,
+        roles=found,
         threshold=description.threshold if threshold is None else threshold,
         notes=(*description.notes, *notes, *assumed),
     )
+
+
+def _sigmoid(roles: Sequence[str]) -> Step:
+    """A sigmoid for the channels that are probabilities: rays and flows stay what they are."""
+    chosen = [i for i, role in enumerate(roles) if is_probability(role)]
+    return Step.of("sigmoid", **({} if len(chosen) == len(roles) else {"channels": chosen}))
 
 
 def _in_range(values: NDArray[np.floating]) -> bool:
     return bool(values.min() >= -_TOLERANCE and values.max() <= 1 + _TOLERANCE)
 
 
+def _named(
+    description: ModelDescription, names: tuple[str, ...], channels: int
+) -> ModelDescription:
+    """The description with its channels called as the user says."""
+    if len(names) != channels:
+        raise OptionError(
+            f"{description.name}: {len(names)} roles are stated ({', '.join(names)}), its output "
+            f"has {channels} channels; expected a role for each"
+        )
+    meant, notes = channel_roles(names)
+    return replace(
+        description,
+        output=replace(description.output, channel_names=names),
+        roles=meant,
+        notes=(*description.notes, f"channels are {', '.join(names)} (as stated)", *notes),
+    )
+
+
 def _provisional(
-    description: ModelDescription, inside: Sequence[bool], foreground: int | None
+    description: ModelDescription, inside: Sequence[bool], foreground: int | None, stated: bool
 ) -> tuple[str, ...]:
     """Roles by which to look at the values: classes if there is a background, else own maps.
 
@@ -127,7 +159,7 @@ def _provisional(
     if foreground is not None:
         plain[foreground] = FOREGROUND
         return tuple(plain)
-    if description.origin == "bare" and count > 1:
+    if description.origin == "bare" and count > 1 and not stated:
         if not any(inside):
             return (BACKGROUND, *plain[1:])  # logits of classes
         # All of them may be probabilities of classes; that is seen from their sum.
@@ -151,8 +183,8 @@ def _roles(
     if channels == 1:
         return (FOREGROUND,), ()
     if sums_to_one:
-        if BACKGROUND in description.roles:
-            return roles, ()
+        if {BACKGROUND, BOUNDARY} & set(description.roles):
+            return roles, ()  # what they are called says more than a sum
         place = _unnamed_background(description, roles)
         classes = tuple(
             BACKGROUND if i == place else (FOREGROUND if channels == 2 else f"class{i}")

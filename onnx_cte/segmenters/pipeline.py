@@ -3,23 +3,27 @@
 Channels are matched, the model's own normalisation is applied to the whole image, the normalised
 image is disturbed, and each version is run (tile by tile if need be) and turned into probabilities.
 Disturbing comes before padding and tiling, so that a model's size rule cannot change the noise.
+Objects are made of the stitched maps, so that one across the border of two tiles is one object.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_cte.descriptor import Step
+from onnx_cte.descriptor import BOUNDARY, Step
 from onnx_cte.errors import ImageError, InferenceError, NotOffered
 from onnx_cte.perturbations import generator
 from onnx_cte.preprocessing import apply_steps
-from onnx_cte.tiling import Size, run_tiled
+from onnx_cte.segmenters.network import layout
+from onnx_cte.tiling import Size, run_tiled, tile_limit
 from onnx_cte.types import (
     BACKGROUND,
     FOREGROUND,
+    Decoder,
     FeaturePerturbation,
     Image,
     Needs,
@@ -28,7 +32,7 @@ from onnx_cte.types import (
 )
 
 Predict = Callable[[NDArray[np.float32]], NDArray[Any]]
-"""A network: normalised (1, C, h, w) float32 to raw (1, C', h', w')."""
+"""A network: normalised (1, C, h, w) float32 to raw (1, C', h', w'); (d, h, w) likewise."""
 
 # Rec. 709 luminance, the weights of the sRGB primaries (ITU-R BT.709-6, item 3.2).
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
@@ -50,9 +54,14 @@ class Recipe:
         Of the output's channels, as in `Prediction`.
     threshold : float
     sizes, halo, border
-        As in `onnx_cte.tiling.run_tiled`, for height and width.
+        As in `onnx_cte.tiling.run_tiled`, for height and width, or depth, height and width.
     limit : int
-        Longest side of a tile, in px, for networks that take any size.
+        Longest side of a tile, in px, for networks that take any size. Tiles of volumes have at
+        most ``2 * limit**2`` voxels.
+    scale : tuple of int
+        How many times coarser the output is, along each axis; empty: as fine as the input.
+    decoder : Decoder or None
+        What makes objects of the maps; None: there is none that could.
     """
 
     channels: int
@@ -60,10 +69,17 @@ class Recipe:
     after: tuple[Step, ...]
     roles: tuple[str, ...]
     threshold: float = 0.5
-    sizes: tuple[Size, Size] = ((1, 1), (1, 1))
-    halo: tuple[int, int] = (0, 0)
-    border: tuple[int, int] = (0, 0)
+    sizes: tuple[Size, ...] = ((1, 1), (1, 1))
+    halo: tuple[int, ...] = (0, 0)
+    border: tuple[int, ...] = (0, 0)
     limit: int = 1024
+    scale: tuple[int, ...] = ()
+    decoder: Decoder | None = None
+
+    @property
+    def dimensions(self) -> int:
+        """2 for a network on planes, 3 for one on volumes."""
+        return len(self.sizes)
 
 
 class Disturb(Protocol):
@@ -116,7 +132,8 @@ def observe(
         If the network fails, or returns what is no probability.
     """
     tensor = normalised(recipe, image)
-    inner = image.window or (slice(None), slice(None))
+    inner = image.window or (slice(None),) * recipe.dimensions
+    finish = partial(_prediction, recipe, inner=inner, instances=needs.instances)
     perturbed = {}
     if not needs.features:
         reference = probabilities(recipe, predict, tensor)
@@ -126,15 +143,15 @@ def observe(
         )
     else:
         reference, found = disturb(recipe, tensor, image.name, needs.features, seed)
-        perturbed = {name: _prediction(recipe, maps, inner) for name, maps in found.items()}
+        perturbed = {name: finish(maps) for name, maps in found.items()}
     for perturbation in needs.inputs:
         disturbed = perturbation.apply(tensor, generator(seed, image.name, perturbation.name))
         maps = perturbation.restore(probabilities(recipe, predict, disturbed))
-        perturbed[perturbation.name] = _prediction(recipe, maps, inner)
+        perturbed[perturbation.name] = finish(maps)
     return Observation(
         image=image.name,
         pixels=_grey(image)[inner],
-        reference=_prediction(recipe, reference, inner),
+        reference=finish(reference),
         perturbed=perturbed,
         truth=image.truth,
     )
@@ -142,7 +159,7 @@ def observe(
 
 def adaptation(recipe: Recipe, image: Image) -> str:
     """How the channels of an image are matched to the network's; empty if they agree."""
-    have = 1 if image.axes == "yx" else len(image.data)
+    have = len(image.data) if "c" in image.axes else 1
     if (have, recipe.channels) == (1, 3):
         return "grey images are repeated for its 3 channels"
     if (have, recipe.channels) == (3, 1):
@@ -151,33 +168,40 @@ def adaptation(recipe: Recipe, image: Image) -> str:
 
 
 def normalised(recipe: Recipe, image: Image) -> NDArray[np.float32]:
-    """The image as the network wants it: (1, C, H, W), before any padding."""
+    """The image as the network wants it: (1, C, H, W) or (1, C, D, H, W), before any padding."""
+    if len(image.axes.replace("c", "")) != recipe.dimensions:
+        raise ImageError(
+            "the image is a volume, the network takes planes: rank planes without --volumes"
+            if recipe.dimensions == 2
+            else "the image is a plane, the network takes volumes: give stacks, with --volumes"
+        )
+    letters = layout(recipe.dimensions)
     whole = None if image.whole is None else _channels(image.whole, image, recipe.channels)[None]
     tensor = _channels(image.data, image, recipe.channels)[None]
-    return np.asarray(apply_steps(tensor, "bcyx", recipe.before, whole), dtype=np.float32)
+    return np.asarray(apply_steps(tensor, letters, recipe.before, whole), dtype=np.float32)
 
 
 def probabilities(
     recipe: Recipe, predict: Predict, tensor: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Maps of shape (C', H, W), those judged in [0, 1], for a normalised image of any size."""
+    """Maps of shape (C', H, W), probabilities in [0, 1], for a normalised image of any size."""
     return judged(recipe, stitched(recipe, predict, tensor))
 
 
 def stitched(recipe: Recipe, predict: Predict, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
     """Raw output of shape (C', H, W) for a normalised image of any size."""
+    cut = (recipe.sizes, recipe.halo, recipe.border, recipe.scale)
+    limit: int | tuple[int, ...] = recipe.limit
+    if recipe.dimensions == 3:
+        limit = tile_limit(tensor.shape[2:], *cut, voxels=2 * recipe.limit**2)
+    sizes, halo, border, scale = cut
     return run_tiled(
-        tensor,
-        predict,
-        sizes=recipe.sizes,
-        halo=recipe.halo,
-        border=recipe.border,
-        limit=recipe.limit,
+        tensor, predict, sizes=sizes, halo=halo, border=border, limit=limit, scale=scale
     )
 
 
 def judged(recipe: Recipe, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Maps of shape (C', H, W), those judged in [0, 1], of the raw output.
+    """Maps of shape (C', H, W), probabilities in [0, 1], of the raw output.
 
     Raises
     ------
@@ -189,30 +213,38 @@ def judged(recipe: Recipe, raw: NDArray[np.float32]) -> NDArray[np.float32]:
             f"the network returned {len(raw)} channels, expected {len(recipe.roles)}: "
             f"{', '.join(recipe.roles)}"
         )
-    maps = np.asarray(apply_steps(raw[None], "bcyx", recipe.after)[0], dtype=np.float32)
+    letters = layout(recipe.dimensions)
+    maps = np.asarray(apply_steps(raw[None], letters, recipe.after)[0], dtype=np.float32)
     # A distance or a flow may stand beside the probabilities that are judged.
-    counted = maps if BACKGROUND in recipe.roles else maps[recipe.roles.index(FOREGROUND)]
-    low, high = float(counted.min()), float(counted.max())
-    # Written so that NaN fails it as well.
-    if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
-        raise InferenceError(
-            f"the output reaches from {low:.4g} to {high:.4g}, expected probabilities in [0, 1]; "
-            "check the model's normalisation and its output steps"
-        )
-    if low < 0 or high > 1:
-        np.clip(counted, 0, 1, out=counted)
+    probable = [recipe.roles.index(role) for role in (FOREGROUND, BOUNDARY) if role in recipe.roles]
+    for counted in [maps] if BACKGROUND in recipe.roles else [maps[i] for i in probable]:
+        low, high = float(counted.min()), float(counted.max())
+        # Written so that NaN fails it as well.
+        if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
+            raise InferenceError(
+                f"the output reaches from {low:.4g} to {high:.4g}, expected probabilities in "
+                "[0, 1]; check the model's normalisation and its output steps"
+            )
+        if low < 0 or high > 1:
+            np.clip(counted, 0, 1, out=counted)
     return maps
 
 
 def _prediction(
-    recipe: Recipe, maps: NDArray[np.float32], inner: tuple[slice, slice]
+    recipe: Recipe, maps: NDArray[np.float32], *, inner: tuple[slice, ...], instances: bool
 ) -> Prediction:
-    return Prediction(maps[(slice(None), *inner)], recipe.roles, recipe.threshold)
+    """What is judged of the maps; objects are found with all the context there is."""
+    labels = None
+    if instances:
+        if recipe.decoder is None:
+            raise NotOffered("there is no decoder that makes objects of this network's channels")
+        labels = recipe.decoder.decode(Prediction(maps, recipe.roles, recipe.threshold))[inner]
+    return Prediction(maps[(slice(None), *inner)], recipe.roles, recipe.threshold, labels)
 
 
 def _channels(data: NDArray[Any], image: Image, wanted: int) -> NDArray[Any]:
     """Give (C, H, W) with as many channels as wanted: grey and RGB turn into each other."""
-    planes = data[None] if image.axes == "yx" else data
+    planes = data if "c" in image.axes else data[None]
     if len(planes) == wanted:
         return planes
     if len(planes) == 1 and wanted == 3:
@@ -227,7 +259,7 @@ def _channels(data: NDArray[Any], image: Image, wanted: int) -> NDArray[Any]:
 
 def _grey(image: Image) -> NDArray[Any]:
     """One plane to look at: RGB as luminance, of other channels the first."""
-    if image.axes == "yx":
+    if "c" not in image.axes:
         return image.data
     plane: NDArray[Any] = _luminance(image.data) if len(image.data) == 3 else image.data[0]
     return plane

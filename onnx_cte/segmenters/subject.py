@@ -22,7 +22,7 @@ from onnx_cte.segmenters.folders import open_models
 from onnx_cte.segmenters.grey_box import GreyBox
 from onnx_cte.segmenters.network import Network, require_floats, require_single_input
 from onnx_cte.segmenters.onnx_model import OnnxModel
-from onnx_cte.segmenters.probing import MOST_CHANNELS, trial_image
+from onnx_cte.segmenters.trying import MOST_CHANNELS, trial_image
 from onnx_cte.sessions import Port, Session, cores
 
 Test = Literal["passed", "none", "failed", "not run"]

@@ -147,7 +147,7 @@ def sweep(
     models, images
         As in `rank`. Models that can offer none of the candidates, or cannot be used, take no part.
     metric : str
-        A consistency metric: ``nhd`` or ``ei``.
+        A consistency metric: ``nhd``, ``ei`` or ``rand_fscore``.
     candidates : sequence of Perturbation
         With names that differ. By default dropout of 5 to 50 % at the bottleneck, in the decoder,
         in the skip connections, and in both of these. One that a model refuses, although it can

@@ -1,5 +1,7 @@
 """Bare ONNX files: what is found out about them, and what is refused."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from networks import FLOAT, blur, channels_last, classes, classifier, coarse, save, strided
@@ -156,10 +158,9 @@ def shaped(*shape):
     ("make", "complaint"),
     [
         (classifier, r"no output is a map of the image.*'label' \(1, 3\).*a classifier cannot"),
-        (coarse, r"a coarser map must be enlarged inside the network"),
+        (partial(coarse, factor=16), r"one value a pixel, or a block of at most 8 x 8"),
         (two_inputs, r"wants 2 inputs \(a, b\); expected one"),
         (decided, r"output 'map' holds int64, decided classes; probabilities are needed"),
-        (shaped("N", 1, "D", "H", "W"), r"\(\?, 1, \?, \?, \?\): a network on volumes"),
         (shaped("H", "W"), r"has shape \(\?, \?\), expected an image"),
         (shaped(4, 1, "H", "W"), r"takes batches of 4 only"),
         (shaped("N", 64, "H", 32), r"no axis looks like channels \(at most 16\)"),
@@ -168,6 +169,55 @@ def shaped(*shape):
 def test_what_is_no_segmentation_network(tmp_path, make, complaint):
     with pytest.raises(GraphError, match=complaint):
         opened(make(tmp_path / "net.onnx"))
+
+
+def test_a_map_coarser_than_the_image(tmp_path):
+    found = opened(coarse(tmp_path / "net.onnx"))
+    assert found.description.output.scale == (("y", 2), ("x", 2))
+    assert "its output is 2 times coarser than the image: each value stands for 2 x 2 px" in (
+        found.notes
+    )
+    # Of two maps the one as fine as the image is judged, wherever it stands.
+    shape, halved = ["N", 1, "H", "W"], {"kernel_shape": [2, 2], "strides": [2, 2]}
+    both = save(
+        tmp_path / "both.onnx",
+        [
+            helper.make_node("AveragePool", ["image"], ["low"], **halved),
+            helper.make_node("Sigmoid", ["image"], ["map"]),
+        ],
+        [("image", FLOAT, shape)],
+        [("low", FLOAT, ["N", 1, "h", "w"]), ("map", FLOAT, shape)],
+    )
+    assert opened(both).description.output.index == 1
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape"), [("bczyx", ["N", 1, "D", "H", "W"]), ("bzyxc", ["N", "D", "H", "W", 1])]
+)
+def test_a_network_on_volumes(tmp_path, axes, shape):
+    found = opened(shaped(*shape)(tmp_path / "net.onnx")).description
+    assert found.input.axes == found.output.axes == axes
+    assert [axis for axis, _ in found.input.sizes] == ["z", "y", "x"]
+    assert {size.rule for _, size in found.input.sizes} == {(1, 1)}
+
+
+def test_the_stride_of_depth_is_found_on_its_own(tmp_path):
+    shape = ["N", 1, "D", "H", "W"]
+    pooled = {"kernel_shape": [1, 4, 4], "strides": [1, 4, 4]}
+    path = save(
+        tmp_path / "net.onnx",
+        [
+            helper.make_node("AveragePool", ["image"], ["low"], **pooled),
+            helper.make_node("Resize", ["low", "", "by"], ["up"], mode="nearest"),
+            helper.make_node("Add", ["up", "image"], ["both"]),
+            helper.make_node("Sigmoid", ["both"], ["map"]),
+        ],
+        [("image", FLOAT, shape)],
+        [("map", FLOAT, shape)],
+        [("by", np.array([1, 1, 1, 4, 4], np.float32))],
+    )
+    sizes = dict(opened(path).description.input.sizes)
+    assert {axis: size.step for axis, size in sizes.items()} == {"z": 1, "y": 4, "x": 4}
 
 
 def test_a_network_that_never_runs(tmp_path):

@@ -1,0 +1,84 @@
+"""What models find on images, one image at a time, to be written or looked at."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from onnx_cte.errors import DeviceError, OutputError, reason_of
+from onnx_cte.types import Device, ImageRef, Model, Needs, Observation
+
+# These concern the whole run, as in a ranking.
+_FATAL = (DeviceError, OutputError)
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What one model found on one image.
+
+    Attributes
+    ----------
+    model, image : str
+        Names; `image` is empty where the model could not be used at all.
+    seen : Observation or None
+        None if it could not be predicted.
+    reason : str
+        Why not; else empty.
+    """
+
+    model: str
+    image: str
+    seen: Observation | None
+    reason: str = ""
+
+
+def predict(
+    models: Iterable[Model],
+    images: Iterable[ImageRef],
+    *,
+    instances: bool = True,
+    device: Device = "auto",
+    jobs: int | None = None,
+) -> Iterator[Predicted]:
+    """Run models on images, undisturbed.
+
+    Parameters
+    ----------
+    models : iterable of Model
+    images : iterable of ImageRef
+        Walked once a model.
+    instances : bool
+        Whether objects are made of the maps: ``seen.reference.labels``.
+    device : {"auto", "cpu", "cuda"}
+    jobs : int or None
+        CPU threads; None: all cores.
+
+    Yields
+    ------
+    Predicted
+        For each model and image. A model or an image that cannot be used is told in `reason` and
+        does not end the run; only one model is open, and one image in memory, at a time.
+    """
+    needs = Needs(instances=instances)
+    refs = list(images)
+    for model in models:
+        try:
+            segmenter = model.open(device, jobs)
+        except _FATAL:
+            raise
+        except Exception as error:
+            yield Predicted(model.name, "", None, reason_of(error))
+            continue
+        with closing(segmenter):
+            refuses = getattr(segmenter, "refuses", lambda needs: "")
+            if reason := refuses(needs):
+                yield Predicted(model.name, "", None, reason)
+                continue
+            for ref in refs:
+                try:
+                    seen = segmenter.observe(ref.load(), needs, 0)
+                except _FATAL:
+                    raise
+                except Exception as error:
+                    yield Predicted(model.name, ref.name, None, reason_of(error))
+                else:
+                    yield Predicted(model.name, ref.name, seen)

@@ -1,0 +1,139 @@
+"""Ranking by objects, from files on disk to a ranking, at the command line and in Python."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image as Picture
+
+import onnx_cte as oc
+from onnx_cte.cli import main
+from onnx_cte.documents import ranking_from_json, ranking_to_json
+from onnx_cte.simulation import simulate_images
+
+COUNT = 4
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory):
+    """A folder of simulated images of nuclei with their labels."""
+    folder = tmp_path_factory.mktemp("target")
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir()
+    for name, image, labels in simulate_images(COUNT, 0):
+        Picture.fromarray(image).save(folder / "images" / f"{name}.png")
+        Picture.fromarray(labels.astype(np.uint16)).save(folder / "labels" / f"{name}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Three of the bundled models; a copy is as good as the folder, and faster than all six."""
+    return ["models/nuclei/fibro", "models/nuclei/u2os_dense", "models/nuclei/brightfield"]
+
+
+def test_ranked_by_objects(target, models):
+    images = oc.Images(target / "images", target / "labels")
+    judges = [
+        oc.CTE("rand_fscore", (oc.GaussianNoise(0.1),)),
+        oc.CTE("rand_fscore", (oc.GaussianNoise(0.6),)),
+        oc.CTE("rand_fscore", (oc.Dropout(0.2),)),
+        oc.CTE("nhd", (oc.GaussianNoise(0.1),)),
+        oc.Accuracy("map"),
+        oc.Accuracy("f1_50"),
+        oc.Confidence(),
+    ]
+    noise, more, dropout, nhd, precision, matched, confidence = oc.rank_each(
+        oc.open_models(models), images, judges
+    )
+    for ranking in (noise, dropout):
+        values = ranking.values
+        assert 0.8 < values["fibro"] <= 1
+        assert values["brightfield"] < 0.5  # it sees next to nothing
+    assert 0 < more.values["fibro"] < noise.values["fibro"]
+    assert precision.values["u2os_dense"] > 0.3
+    assert all(matched.values[model] >= precision.values[model] for model in precision.values)
+    truth = np.median([len(np.unique(labels)) - 1 for _, _, labels in simulate_images(COUNT, 0)])
+    for ranking in (noise, dropout, precision, matched):
+        counts = {score.model: score.objects for score in ranking}
+        assert abs(counts["u2os_dense"] - truth) < 0.3 * truth
+        assert counts["brightfield"] < 0.5 * truth
+    # Companions that look at objects change nothing for those that look at masks.
+    alone = oc.rank_each(oc.open_models(models), images, [judges[3], judges[-1]])
+    for together, single in zip((nhd, confidence), alone, strict=True):
+        assert together.values == single.values
+        assert np.isnan([score.objects for score in together]).all()
+        assert [s.foreground for s in together] == [s.foreground for s in single]
+
+
+def test_objects_are_shown_and_survive_a_file(target, models):
+    images = oc.Images(target / "images", limit=2)
+    ranking = oc.rank(oc.open_models(models[:2]), images, oc.CTE("rand_fscore"))
+    assert " objects " in str(ranking)
+    again = ranking_from_json(json.loads(json.dumps(ranking_to_json(ranking))))
+    assert [s.objects for s in again] == [s.objects for s in ranking]
+    older = ranking_to_json(ranking)
+    for row in older["ranking"]:
+        del row["objects"]
+    assert np.isnan(ranking_from_json(older)[0].objects)
+
+
+def ran(*words):
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    return result.exit_code, result.output
+
+
+def test_at_the_command_line(target, tmp_path):
+    out = tmp_path / "out"
+    words = ["models/nuclei/fibro", target / "images", "--limit", 2, "--out", out]
+    code, text = ran("rank", *words, "--metric", "rand_fscore", "--decoder", "watershed")
+    assert code == 0, text
+    assert "objects by decoder watershed" in text
+    assert "(as stated)" in text
+    record = json.loads((out / "ranking.json").read_text())["provenance"]["models"]["fibro"]
+    assert record["decoder"].startswith("Watershed(")
+
+
+def test_evaluate_by_objects_compares_objects(target, tmp_path):
+    code, text = ran(
+        "evaluate", "models/nuclei", target / "images", target / "labels", "--limit", 2,
+        "--performance", "map", "--perturb", "noise=0.1", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0, text
+    titles = [r["title"] for r in json.loads((tmp_path / "out/evaluation.json").read_text())[
+        "rankings"]]  # fmt: skip
+    assert titles == ["cte rand_fscore noise=0.1", "confidence", "entropy"]
+
+
+def test_a_decoder_that_cannot_serve_is_a_row_not_an_end(target, tmp_path):
+    words = ["models/nuclei/fibro", target / "images", "--limit", 1, "--out", tmp_path / "out"]
+    code, text = ran("rank", *words, "--metric", "rand_fscore", "--decoder", "three_class")
+    assert code == 1
+    assert "can be served by: foreground, watershed" in text
+    code, text = ran("rank", *words, "--decoder", "watershd")
+    assert code == 2
+    assert "did you mean 'watershed'" in text
+
+
+def test_what_models_find_is_written(target, tmp_path):
+    out = tmp_path / "out"
+    words = ["predict", "models/nuclei/fibro", target / "images", "--limit", 2, "--out", out]
+    code, text = ran(*words, "--labels", target / "labels")
+    assert code == 0, text
+    names = sorted(path.name for path in (out / "fibro").iterdir())
+    stems = sorted(path.stem for path in (target / "images").iterdir())[:2]
+    assert names == sorted(f"{stem}{suffix}" for stem in stems for suffix in (".png", ".tif"))
+    image = next(iter(oc.Images(out / "fibro" / f"{stems[0]}.tif"))).load()
+    assert image.data.dtype == np.uint16
+    assert f"{stems[0]}.png" in text
+    assert str(len(np.unique(image.data)) - 1) in text
+    code, text = ran("predict", "models/nuclei/fibro", target / "nothing")
+    assert code == 1
+
+
+def test_decoders_are_listed():
+    code, text = ran("list", "decoders")
+    assert code == 0
+    for name in ("foreground", "watershed", "foreground_boundary", "boundary", "stardist", "flows"):
+        assert f"\n{name} " in text
