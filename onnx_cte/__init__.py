@@ -36,6 +36,7 @@ from onnx_cte.metrics.masks import (
 )
 from onnx_cte.metrics.matching import average_precision, f1_50
 from onnx_cte.metrics.rand import rand_fscore
+from onnx_cte.needs import FeaturePerturbation, InputPerturbation, Needs
 from onnx_cte.perturbations import (
     Brightness,
     Contrast,
@@ -56,18 +57,7 @@ from onnx_cte.segmenters import BlackBox, OnnxModel, open_models
 from onnx_cte.separation import Separation
 from onnx_cte.simulation import NucleiField, simulate_images, simulate_nuclei
 from onnx_cte.sweep import Sweep, SweepRow, sweep, sweep_each
-from onnx_cte.types import (
-    Decoder,
-    Estimator,
-    FeaturePerturbation,
-    Image,
-    InputPerturbation,
-    Model,
-    Needs,
-    Observation,
-    Prediction,
-    Segmenter,
-)
+from onnx_cte.types import Decoder, Estimator, Image, Model, Observation, Prediction, Segmenter
 
 __all__ = [
     "CTE",

@@ -24,8 +24,9 @@ from onnx_cte.errors import (
     reason_of,
 )
 from onnx_cte.evidence import EvidenceStore, evidence_key
+from onnx_cte.needs import Needs
 from onnx_cte.provenance import package_version
-from onnx_cte.types import Device, Estimator, ImageRef, Model, Needs, Observation, Segmenter
+from onnx_cte.types import Device, Estimator, Image, ImageRef, Model, Observation, Segmenter
 
 # These concern the whole run: no row for one model or image could stand for them.
 _FATAL = (DeviceError, OutputError)
@@ -173,31 +174,30 @@ class Measurements:
         if adapted := segmenter.adapts(image):
             # Of every image, measured now or before: a resumed run notes the same.
             opened.adapted.add(adapted)
-        # An object without a repr of its own shows its address, which says nothing next time.
-        nameless = any(" at 0x" in repr(estimator) for estimator in estimators)
-        keyed = bool(segmenter.identity and image.fingerprint) and not nameless
-        keys = [
-            evidence_key(
-                self.version,
-                segmenter.identity,
-                image.fingerprint,
-                image.name,
-                repr(estimator),
-                self.seed,
-            )
-            for estimator in estimators
-        ]
-        known = [self.store.get(key) if keyed else None for key in keys]
+        keys = [self._key(segmenter, image, estimator) for estimator in estimators]
+        known = [self.store.get(key) if key else None for key in keys]
         missing = [i for i, evidence in enumerate(known) if evidence is None]
         if missing:
             # What is known already is not run again.
             needs = self._united(opened.serves[i] for i in missing)
             seen = segmenter.observe(image, needs, self.seed)
             fresh = {i: _measured(estimators[i], seen) for i in missing}
-            if keyed:
-                self.store.put({keys[i]: evidence for i, evidence in fresh.items()})
+            self.store.put({key: fresh[i] for i in missing if (key := keys[i])})
             known = [fresh.get(i, evidence) for i, evidence in enumerate(known)]
         return [evidence for evidence in known if evidence is not None]
+
+    def _key(self, segmenter: Segmenter, image: Image, estimator: Estimator) -> str:
+        """What evidence is stored by; empty if nobody can tell whether it would hold next time."""
+        model = segmenter.identity
+        if model and estimator.needs.instances:
+            model += getattr(segmenter, "decoded_by", "")
+        # An object without a repr of its own shows its address, which says nothing next time.
+        nameless = " at 0x" in repr(estimator) + model
+        if nameless or not model or not image.fingerprint:
+            return ""
+        return evidence_key(
+            self.version, model, image.fingerprint, image.name, repr(estimator), self.seed
+        )
 
     def _keep(
         self,

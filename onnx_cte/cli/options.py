@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -12,6 +12,7 @@ from onnx_cte.errors import CTEError, OptionError
 from onnx_cte.estimators import CTE
 from onnx_cte.images import Images
 from onnx_cte.segmenters import OnnxModel, open_models
+from onnx_cte.types import Estimator
 
 P = ParamSpec("P")
 EVIDENCE = "evidence.sqlite"
@@ -56,13 +57,13 @@ MODEL_OPTIONS = several(
         help="What makes objects of all models' outputs, such as watershed,min_size=50; see "
         "`onnx-cte list decoders`. [default: as described, or by the channels]",
     ),
-    click.option(
-        "--at",
-        multiple=True,
-        metavar="MODEL=TENSOR",
-        help="For this model, by its name in the ranking, take this tensor for the bottleneck; see "
-        "`onnx-cte inspect`. May be repeated.",
-    ),
+)
+AT = click.option(
+    "--at",
+    multiple=True,
+    metavar="MODEL=TENSOR",
+    help="For this model, by its name in the ranking, take this tensor for the bottleneck; see "
+    "`onnx-cte inspect`. May be repeated.",
 )
 IMAGE_OPTIONS = several(
     click.option("--axes", help="Axes of the image files, as zcyx, where the files do not say."),
@@ -103,8 +104,18 @@ def models_of(models: Path, options: dict[str, Any]) -> list[OnnxModel]:
     taken = {name: options[name] for name in stated}
     if options["roles"] is not None:
         taken["roles"] = [role.strip() for role in options["roles"].split(",")]
-    names = [model.name for model in open_models(models)] if options["at"] else []
-    return open_models(models, **taken, at=_by_model(options["at"], names))
+    at = options.get("at", ())
+    names = [model.name for model in open_models(models)] if at else []
+    return open_models(models, **taken, at=_by_model(at, names))
+
+
+def check_decoder(options: dict[str, Any], judges: Iterable[Estimator], instead: str) -> None:
+    """Refuse a decoder where nothing looks at objects: it would be ignored."""
+    if options["decoder"] is not None and not any(judge.needs.instances for judge in judges):
+        raise OptionError(
+            f"--decoder {options['decoder']} makes objects, and nothing that is asked for looks at "
+            f"them: add {instead}"
+        )
 
 
 def _by_model(stated: Sequence[str], names: Collection[str]) -> dict[str, str]:

@@ -1,10 +1,10 @@
 """``onnx-cte predict``: what models find, as label images and as pictures to look at."""
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import click
-import numpy as np
 from PIL import Image as Picture
 
 from onnx_cte.cli.options import (
@@ -20,6 +20,7 @@ from onnx_cte.cli.options import (
     told,
 )
 from onnx_cte.errors import OutputError
+from onnx_cte.estimators.silence import seen_by
 from onnx_cte.images.writing import write_labels
 from onnx_cte.overlay import overlay
 from onnx_cte.predicting import predict
@@ -47,20 +48,19 @@ def predict_command(
     """
     bank, pictures = models_of(models, options), images_of(images, labels, options)
     prepare_folder(out)
+    refs = list(pictures)
+    names = _file_names([ref.name for ref in refs])
     rows, failed = [], []
-    taken: dict[str, str] = {}
-    run = predict(bank, pictures, device=options["device"], jobs=options["jobs"])
+    run = predict(bank, refs, device=options["device"], jobs=options["jobs"])
     for found in run:
         if found.seen is None:
             where = ": ".join(filter(None, (found.model, found.image)))
             failed.append(f"  {where}: {found.reason}")
             continue
-        _write(found.seen, out / found.model / _file_name(found.image, taken))
-        counted = found.seen.reference.labels
-        assert counted is not None  # asked for
-        objects = np.count_nonzero(np.bincount(counted.ravel(), minlength=1)[1:])
-        covered = f"{np.count_nonzero(counted) / counted.size:.1%}"
-        rows.append([found.model, found.image, str(objects), covered])
+        _write(found.seen, out / found.model / names[found.image])
+        found_in = seen_by(found.seen.reference, instances=True)
+        counts = [f"{found_in['objects']:g}", f"{found_in['foreground']:.1%}"]
+        rows.append([found.model, found.image, *counts])
     if rows:
         say(text_table(["model", "image", "objects", "foreground"], rows, left=[0, 1]))
     lost = [*failed, *(f"  {name}: {reason}" for name, reason in pictures.skipped)]
@@ -84,13 +84,16 @@ def _write(seen: Observation, target: Path) -> None:
         raise OutputError(f"'{target}' cannot be written: {error.strerror or error}") from error
 
 
-def _file_name(image: str, taken: dict[str, str]) -> str:
-    """Name of an image's files, without suffix; with the image's own where two would be alike."""
-    file, bracket, part = image.partition("[")  # "b.tif[y=0:2048,x=0:2048]"
-    inside = [place for place in PurePosixPath(file).parts if place not in ("..", "/")]
-    stem = PurePosixPath(*inside).with_suffix("")
-    for name in (str(stem), "/".join(inside)):
-        whole = f"{name}{bracket}{part}".replace(":", "-")  # Windows allows no colon
-        if taken.setdefault(whole, image) == image:
-            break
-    return whole
+def _file_names(images: Sequence[str]) -> dict[str, str]:
+    """Names of files without suffix, by image; with the image's own suffix where two are alike."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for image in images:
+        file, bracket, part = image.partition("[")  # "b.tif[y=0:2048,x=0:2048]"
+        inside = [place for place in PurePosixPath(file).parts if place not in ("..", "/")]
+        stem = str(PurePosixPath(*inside).with_suffix(""))
+        # Windows allows no colon.
+        either = [f"{name}{bracket}{part}".replace(":", "-") for name in (stem, "/".join(inside))]
+        names[image] = either[0] if either[0] not in taken else either[1]
+        taken.add(names[image])
+    return names

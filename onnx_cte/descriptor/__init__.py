@@ -274,14 +274,15 @@ def _role(name: str) -> str | None:
 
 
 def is_probability(role: str) -> bool:
-    """Whether a channel of this role, or name, is known to hold probabilities.
+    """Whether a channel of this role, or name, holds probabilities: distances and flows do not.
 
     Examples
     --------
-    >>> [is_probability(role) for role in ("foreground", "cell edge", "ray0", "channel3")]
-    [True, True, False, False]
+    >>> [is_probability(role) for role in ("foreground", "vessel", "ray0", "flow_y", "channel3")]
+    [True, True, False, False, False]
     """
-    return _role(role) is not None or (bool(_words(role) & _PROBABLE) and not _words(role) & _OTHER)
+    # Of a channel without a name nobody knows.
+    return not (_words(role) & _OTHER or re.fullmatch(r"channel\d+", role))
 
 
 def _could_be_foreground(name: str, role: str | None) -> bool:

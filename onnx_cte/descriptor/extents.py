@@ -1,5 +1,6 @@
 """How large an output is beside the input: the same, less by a border, or coarser."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,9 @@ def output_extents(
                 continue
             if side.step:
                 raise DescriptorError(f"{where} is always {size}, while the input's is free")
-            times = _coarser(where, size / side.minimum)
+            # A side that is no whole part of the input's is as fine, and lacks a border.
+            larger, smaller = max(size, side.minimum), min(size, side.minimum)
+            times = _coarser(where, size / side.minimum) if larger % smaller == 0 else 1
             difference = size * times - side.minimum
         elif not hasattr(size, "axis_id"):
             raise DescriptorError(f"{where} depends on the data; expected the size of the input")
@@ -109,16 +112,11 @@ def _reference(
 
 
 def _coarser(where: str, factor: float) -> int:
-    """How many times an output is coarser than the input, by the factor of their sizes.
-
-    A fixed side that is no whole part of the input's is as fine, and lacks a border.
-    """
-    times = round(1 / factor)
-    if times > 1 and times * factor == 1:
-        return times
-    if factor > 1 and factor == round(factor):
+    """How many times an output is coarser than the input, by the factor of their sizes."""
+    times = max(1, round(1 / factor))
+    if not math.isclose(times * factor, 1):
         raise DescriptorError(
             f"{where} is {factor:g} times that of the input; expected the input's own resolution, "
             "or one that is coarser by a whole number. Add a resize to the ONNX graph"
         )
-    return 1
+    return times

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onnx_cte.bank import Bank, Evidence
-from onnx_cte.estimators.silence import median_of_images, seen_by
+from onnx_cte.estimators.silence import median_of_images, objects_of, seen_by
 from onnx_cte.metrics import metric_named
-from onnx_cte.types import Needs, Observation
+from onnx_cte.needs import Needs
+from onnx_cte.types import Observation
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Accuracy:
         metric = metric_named(self.metric, "performance")
         reference = seen.reference
         instances = metric.compares == "labels"
-        found = reference.labels if instances else reference.classes
+        found = objects_of(reference, seen.image) if instances else reference.classes
         value = metric.function(found, seen.truth)
         return {"value": value, **seen_by(reference, instances=instances)}
 

@@ -9,7 +9,8 @@ from onnx_cte.bank import Bank, Evidence
 from onnx_cte.errors import unknown_name
 from onnx_cte.estimators.silence import median_of_images, seen_by, with_silence
 from onnx_cte.metrics.masks import mean_confidence, mean_entropy
-from onnx_cte.types import Needs, Observation
+from onnx_cte.needs import Needs
+from onnx_cte.types import Observation
 
 KINDS = ("confidence", "entropy")
 

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 from onnx_cte.bank import Bank, Evidence
 from onnx_cte.errors import OptionError
-from onnx_cte.estimators.silence import median_of_images, seen_by, with_silence
+from onnx_cte.estimators.silence import median_of_images, objects_of, seen_by, with_silence
 from onnx_cte.metrics import metric_named
+from onnx_cte.needs import Needs, Perturbation
 from onnx_cte.perturbations import GaussianNoise, is_random, redraws
-from onnx_cte.types import Needs, Observation, Perturbation, Prediction
+from onnx_cte.types import Observation, Prediction
 
 DRAWS = 2
 
@@ -82,7 +83,7 @@ class CTE:
 
     def measure(self, seen: Observation) -> Evidence:
         values = [
-            [self._consistency(seen.reference, seen.perturbed[p.name]) for p in drawn]
+            [self._consistency(seen.image, seen.reference, seen.perturbed[p.name]) for p in drawn]
             for drawn in (redraws(perturbation, self.draws) for perturbation in self.perturbations)
         ]
         by_draw = {
@@ -124,12 +125,12 @@ class CTE:
     def _compares(self) -> str:
         return metric_named(self.metric, "consistency").compares
 
-    def _consistency(self, reference: Prediction, perturbed: Prediction) -> float:
+    def _consistency(self, image: str, reference: Prediction, perturbed: Prediction) -> float:
         metric = metric_named(self.metric, "consistency")
         if metric.compares == "classes":
             return metric.function(reference.classes, perturbed.classes)
         if metric.compares == "labels":
-            return metric.function(reference.labels, perturbed.labels)
+            return metric.function(*(objects_of(p, image) for p in (reference, perturbed)))
         return metric.function(
             reference.probabilities,
             perturbed.probabilities,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank
+from onnx_cte.errors import ModelError
 from onnx_cte.types import Prediction
 
 
@@ -31,11 +32,25 @@ def seen_by(reference: Prediction, *, instances: bool = False) -> dict[str, floa
     """
     if not instances or reference.labels is None:
         return {"foreground": float((reference.classes != 0).mean())}
-    sizes = np.bincount(reference.labels.ravel(), minlength=1)
-    return {
-        "foreground": float(sizes[1:].sum() / max(1, reference.labels.size)),
-        "objects": float(np.count_nonzero(sizes[1:])),
-    }
+    labels = reference.labels
+    dense = not labels.size or labels.max() < labels.size  # as all our decoders number objects
+    objects = (
+        np.count_nonzero(np.bincount(labels.ravel())[1:])
+        if dense
+        else len(np.unique(labels[labels != 0]))
+    )
+    share = np.count_nonzero(labels) / max(1, labels.size)
+    return {"foreground": float(share), "objects": float(objects)}
+
+
+def objects_of(prediction: Prediction, image: str) -> NDArray[np.integer]:
+    """Objects that were asked for; ModelError if the model did not give them."""
+    if prediction.labels is None:
+        raise ModelError(
+            f"{image}: objects are needed (Prediction.labels), and the model gave maps alone; it "
+            "should refuse needs with instances"
+        )
+    return prediction.labels
 
 
 def with_silence(bank: Bank, column: str = "value") -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from onnx_cte.errors import OptionError, unknown_name
+from onnx_cte.needs import Perturbation
 from onnx_cte.perturbations.draws import FeatureRedraw, InputRedraw, generator, is_random, redraws
 from onnx_cte.perturbations.features import Dropout, FeatureDrop, FeatureNoise
 from onnx_cte.perturbations.inputs import (
@@ -20,7 +21,6 @@ from onnx_cte.perturbations.inputs import (
     Tensor,
 )
 from onnx_cte.perturbations.strengths import Strength
-from onnx_cte.types import Perturbation
 
 __all__ = [
     "AUTO",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.errors import OptionError
-from onnx_cte.types import (
+from onnx_cte.needs import (
     FeaturePerturbation,
     InputPerturbation,
     Perturbation,

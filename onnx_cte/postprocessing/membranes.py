@@ -43,7 +43,9 @@ class Boundary:
         Parted is where the mix is below this share of the lower of two peaks; 0 parts nothing.
     background_factor : float, 0 or more
         The largest segment is background as long as it has more than so many times the median
-        pixels of all, the median of before, and another one is left; 0 keeps all.
+        pixels of all, the median of before, and another one is left; 0 keeps all. One segment that
+        is all of the image is background too, which the authors' code keeps: a network that sees
+        no boundary has found no cell.
     fill : bool
         Give the pixels of the boundary to the cells beside them, without lines between cells.
 
@@ -106,6 +108,8 @@ class Boundary:
             if self.fill:
                 cells = grown(cells, everywhere, wall, "face")
         if self.background_factor:
+            if cells.size and cells.min() == cells.max():
+                return np.zeros(wall.shape, np.int32)
             cells = without_background(cells, self.background_factor)
         return numbered(cells)
 

@@ -1,18 +1,20 @@
 """A model that is no ONNX file: anything that can be called."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.errors import OptionError
+from onnx_cte.needs import Needs
 from onnx_cte.postprocessing import parse_decoder, refusal
 from onnx_cte.preprocessing import named_steps
-from onnx_cte.segmenters.decoding import Decoding, decoding_by_channels
+from onnx_cte.segmenters.decoding import Decoding, decoding_by_channels, told
 from onnx_cte.segmenters.network import layout
 from onnx_cte.segmenters.pipeline import Predict, Recipe, adaptation, observe
-from onnx_cte.types import BACKGROUND, FOREGROUND, Decoder, Device, Image, Needs, Observation
+from onnx_cte.types import BACKGROUND, FOREGROUND, Decoder, Device, Image, Observation
 
 
 class BlackBox:
@@ -98,8 +100,9 @@ class BlackBox:
         elif reason := refusal(decoder, roles, dimensions):
             raise OptionError(f"model '{name}': {reason}")
         else:
-            self._decoding = Decoding(decoder)
-        self.notes = (f"normalised by {normalize}",)
+            self._decoding = Decoding(decoder, "", (f"objects by decoder {told(decoder)}",))
+        self.decoded_by = repr(self._decoding.decoder)
+        self._notes, self._objects = (f"normalised by {normalize}",), False
         self._predict = predict
         self._recipe = Recipe(
             channels=channels,
@@ -113,20 +116,30 @@ class BlackBox:
             decoder=self._decoding.decoder,
         )
         # The recipe is part of what determines the predictions.
-        self.identity = f"{identity} {self._recipe!r}" if identity else ""
-        self.record: Mapping[str, Any] = {"kind": "black box", "identity": identity}
+        self.identity = f"{identity} {replace(self._recipe, decoder=None)!r}" if identity else ""
+        self._record = {"kind": "black box", "identity": identity}
 
     def __repr__(self) -> str:
         return f"BlackBox({self.name!r})"
 
     def open(self, device: Device, threads: int | None) -> "BlackBox":
         """Return itself: where a callable runs is its own affair."""
+        self._objects = False
         return self
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (*self._notes, *(self._decoding.notes if self._objects else ()))
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        return {**self._record, **({"decoder": self.decoded_by} if self._objects else {})}
 
     def adapts(self, image: Image) -> str:
         return adaptation(self._recipe, image)
 
     def refuses(self, needs: Needs) -> str:
+        self._objects = self._objects or needs.instances
         if needs.instances and self._decoding.decoder is None:
             return self._decoding.reason
         if not needs.features:

@@ -49,7 +49,8 @@ def decoding_of(description: ModelDescription, stated: Decoder | None) -> Decodi
         What is stated wins over what is described, and that over what the channels are called.
         None of them raises: a model without a decoder can still be ranked by its foreground.
     """
-    roles, names = description.roles, description.output.channel_names
+    roles, output = description.roles, description.output
+    names = output.channel_names or (output.name,)  # as the roles were found
     dimensions = 3 if "z" in description.input.axes else 2
     if stated is not None:
         stated = _on_grid(stated, description)
@@ -85,7 +86,7 @@ def told(decoder: Decoder) -> str:
 
 def _on_grid(decoder: Decoder, description: ModelDescription) -> Decoder:
     """A decoder of polygons told how coarse the network's output is, unless it was stated."""
-    times = {times for _, times in description.output.scale}
+    times = {description.output.scale_along(axis) for axis in "yx"}
     if isinstance(decoder, Stars) and decoder.grid == 1 and len(times) == 1:
         return replace(decoder, grid=times.pop())
     return decoder

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from onnx_cte.errors import OptionError
 from onnx_cte.graph.maps import Probe, Tap
+from onnx_cte.needs import FeaturePerturbation
 from onnx_cte.perturbations import generator
-from onnx_cte.types import FeaturePerturbation
 
 
 def checked_factor(

@@ -16,6 +16,7 @@ from onnx_cte.graph.maps import Probe, Tap, Value
 from onnx_cte.graph.signature import load_graph
 from onnx_cte.graph.surgery import expose_all, tap_outputs
 from onnx_cte.graph.writing import is_external, set_aside, tensors_in
+from onnx_cte.needs import FeaturePerturbation, Needs
 from onnx_cte.perturbations import generator
 from onnx_cte.segmenters.engine import Engine, Inside
 from onnx_cte.segmenters.factors import checked_factor, drowned, is_pointwise, map_shape
@@ -23,7 +24,6 @@ from onnx_cte.segmenters.network import Network, arrange
 from onnx_cte.segmenters.pipeline import Recipe, judged, stitched
 from onnx_cte.segmenters.trying import trial_image
 from onnx_cte.sessions import Session, seen_values
-from onnx_cte.types import FeaturePerturbation, Needs
 
 GROUPS = ("encoder", "decoder", "skips")
 """Names that stand for several taps."""

@@ -14,6 +14,7 @@ from onnx_cte.descriptor import ModelDescription, TensorSpec, describe
 from onnx_cte.descriptor.package import read_package
 from onnx_cte.errors import DescriptorError, GraphError
 from onnx_cte.graph.signature import Signature, read_signature
+from onnx_cte.needs import Needs
 from onnx_cte.preprocessing import apply_steps
 from onnx_cte.segmenters.decoding import Decoding, decoding_of
 from onnx_cte.segmenters.grey_box import GreyBox
@@ -24,7 +25,7 @@ from onnx_cte.segmenters.probing import assumed_halo, describe_bare
 from onnx_cte.segmenters.self_test import read_tensor, self_test
 from onnx_cte.segmenters.trying import trial_image
 from onnx_cte.sessions import Session, choose_device, cores, runtime_version
-from onnx_cte.types import Decoder, Device, Image, Needs, Observation
+from onnx_cte.types import Decoder, Device, Image, Observation
 
 TILE_LIMIT = 1024
 """Longest side of a tile, in px, for networks of free size: bounds memory on large images. Tiles of
@@ -196,6 +197,7 @@ class OnnxSegmenter:
     ) -> None:
         self.name, self.description, self.network = name, description, network
         self.grey_box, self.decoding = grey_box, decoding
+        self.decoded_by = repr(decoding.decoder)
         self._record = record
         self._objects = False
         self.identity = hashlib.sha256(
@@ -203,7 +205,7 @@ class OnnxSegmenter:
                 (
                     record["sha256"],
                     record["description"],
-                    recipe,
+                    replace(recipe, decoder=None),
                     record["provider"],
                     runtime_version(),
                     *([grey_box.at] if grey_box.at else []),
@@ -220,7 +222,7 @@ class OnnxSegmenter:
     @property
     def record(self) -> Mapping[str, Any]:
         inside = self.grey_box.record
-        decoded = {"decoder": repr(self.decoding.decoder)} if self._objects else {}
+        decoded = {"decoder": self.decoded_by} if self._objects else {}
         return {**self._record, **decoded, **({"inside": inside} if inside else {})}
 
     def refuses(self, needs: Needs) -> str:

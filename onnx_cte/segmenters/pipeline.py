@@ -3,12 +3,12 @@
 Channels are matched, the model's own normalisation is applied to the whole image, the normalised
 image is disturbed, and each version is run (tile by tile if need be) and turned into probabilities.
 Disturbing comes before padding and tiling, so that a model's size rule cannot change the noise.
-Objects are made of the stitched maps, so that one across the border of two tiles is one object.
+Objects are made of the stitched maps, so that one across the border of two tiles is one object,
+and in the frame of the disturbed image, for rays and flows have directions.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,20 +16,12 @@ from numpy.typing import NDArray
 
 from onnx_cte.descriptor import BOUNDARY, Step
 from onnx_cte.errors import ImageError, InferenceError, NotOffered
+from onnx_cte.needs import FeaturePerturbation, InputPerturbation, Needs
 from onnx_cte.perturbations import generator
 from onnx_cte.preprocessing import apply_steps
 from onnx_cte.segmenters.network import layout
 from onnx_cte.tiling import Size, run_tiled, tile_limit
-from onnx_cte.types import (
-    BACKGROUND,
-    FOREGROUND,
-    Decoder,
-    FeaturePerturbation,
-    Image,
-    Needs,
-    Observation,
-    Prediction,
-)
+from onnx_cte.types import BACKGROUND, FOREGROUND, Decoder, Image, Observation, Prediction
 
 Predict = Callable[[NDArray[np.float32]], NDArray[Any]]
 """A network: normalised (1, C, h, w) float32 to raw (1, C', h', w'); (d, h, w) likewise."""
@@ -133,7 +125,6 @@ def observe(
     """
     tensor = normalised(recipe, image)
     inner = image.window or (slice(None),) * recipe.dimensions
-    finish = partial(_prediction, recipe, inner=inner, instances=needs.instances)
     perturbed = {}
     if not needs.features:
         reference = probabilities(recipe, predict, tensor)
@@ -143,15 +134,18 @@ def observe(
         )
     else:
         reference, found = disturb(recipe, tensor, image.name, needs.features, seed)
-        perturbed = {name: finish(maps) for name, maps in found.items()}
+        perturbed = {
+            name: _prediction(recipe, maps, inner, needs.decodes(name))
+            for name, maps in found.items()
+        }
     for perturbation in needs.inputs:
         disturbed = perturbation.apply(tensor, generator(seed, image.name, perturbation.name))
-        maps = perturbation.restore(probabilities(recipe, predict, disturbed))
-        perturbed[perturbation.name] = finish(maps)
+        maps, name = probabilities(recipe, predict, disturbed), perturbation.name
+        perturbed[name] = _prediction(recipe, maps, inner, needs.decodes(name), perturbation)
     return Observation(
         image=image.name,
         pixels=_grey(image)[inner],
-        reference=finish(reference),
+        reference=_prediction(recipe, reference, inner, needs.instances),
         perturbed=perturbed,
         truth=image.truth,
     )
@@ -216,6 +210,12 @@ def judged(recipe: Recipe, raw: NDArray[np.float32]) -> NDArray[np.float32]:
     letters = layout(recipe.dimensions)
     maps = np.asarray(apply_steps(raw[None], letters, recipe.after)[0], dtype=np.float32)
     # A distance or a flow may stand beside the probabilities that are judged.
+    if not np.isfinite(maps).all():
+        odd = next(i for i, plane in enumerate(maps) if not np.isfinite(plane).all())
+        raise InferenceError(
+            f"the output holds NaN or infinite values in its channel '{recipe.roles[odd]}'; check "
+            "the model's normalisation"
+        )
     probable = [recipe.roles.index(role) for role in (FOREGROUND, BOUNDARY) if role in recipe.roles]
     for counted in [maps] if BACKGROUND in recipe.roles else [maps[i] for i in probable]:
         low, high = float(counted.min()), float(counted.max())
@@ -231,14 +231,23 @@ def judged(recipe: Recipe, raw: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _prediction(
-    recipe: Recipe, maps: NDArray[np.float32], *, inner: tuple[slice, ...], instances: bool
+    recipe: Recipe,
+    maps: NDArray[np.float32],
+    inner: tuple[slice, ...],
+    instances: bool,
+    perturbation: InputPerturbation | None = None,
 ) -> Prediction:
-    """What is judged of the maps; objects are found with all the context there is."""
+    """What is judged of the maps, turned back; objects are found with all the context there is."""
     labels = None
     if instances:
         if recipe.decoder is None:
             raise NotOffered("there is no decoder that makes objects of this network's channels")
-        labels = recipe.decoder.decode(Prediction(maps, recipe.roles, recipe.threshold))[inner]
+        labels = recipe.decoder.decode(Prediction(maps, recipe.roles, recipe.threshold))
+        if perturbation is not None:
+            labels = np.asarray(perturbation.restore(labels[None]))[0]
+        labels = labels[inner]
+    if perturbation is not None:
+        maps = perturbation.restore(maps)
     return Prediction(maps[(slice(None), *inner)], recipe.roles, recipe.threshold, labels)
 
 

@@ -14,13 +14,14 @@ from typing import Any
 from onnx_cte.bootstrap import FEWEST
 from onnx_cte.errors import ImageError, ModelError, OptionError
 from onnx_cte.estimators import CTE
+from onnx_cte.needs import Perturbation
 from onnx_cte.perturbations import Dropout
 from onnx_cte.ranking import Ranking
 from onnx_cte.runner import check_options, rank_each
 from onnx_cte.sweep.rule import INSTEAD, TIE, WINDOW, SweepRow, choose, row_of
 from onnx_cte.sweep.sampling import sampled
 from onnx_cte.tables import number, text_table
-from onnx_cte.types import Device, ImageRef, Model, Perturbation
+from onnx_cte.types import Device, ImageRef, Model
 
 __all__ = ["CANDIDATES", "SAMPLE", "Sweep", "SweepRow", "sweep", "sweep_each"]
 
@@ -287,7 +288,9 @@ def _swept(
         )
     rows: dict[CTE, SweepRow] = {}
     left_out = []
-    for (estimator, ranking), held in zip(found.items(), by_nhd, strict=True):
+    for (estimator, ranking), every in zip(found.items(), by_nhd, strict=True):
+        # A model that takes no part, for it has no objects, say, does not bound the window.
+        held = replace(every, scores=tuple(s for s in every if s.model in ranking.values))
         (candidate,) = estimator.perturbations
         refused = [(m, reason) for m, reason in ranking.failed if m in compared]
         if refused:

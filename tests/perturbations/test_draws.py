@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from onnx_cte.errors import OptionError
+from onnx_cte.needs import Needs
 from onnx_cte.perturbations import (
     PERTURBATIONS,
     Contrast,
@@ -14,7 +15,6 @@ from onnx_cte.perturbations import (
     is_random,
     redraws,
 )
-from onnx_cte.types import Needs
 
 ALL = pytest.mark.parametrize("make", PERTURBATIONS.values(), ids=PERTURBATIONS)
 

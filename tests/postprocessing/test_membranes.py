@@ -40,7 +40,7 @@ def test_without_filling_the_walls_stay():
 
 def test_the_threshold_is_the_predictions():
     boundary = grid(wall=0.4)
-    assert Boundary(neck=0).decode(seen(boundary)).max() == 1
+    assert Boundary(neck=0, background_factor=0).decode(seen(boundary)).max() == 1
     assert Boundary(neck=0).decode(seen(boundary, threshold=0.3)).max() == 9
 
 
@@ -114,8 +114,9 @@ def test_one_label_is_left_whatever_the_factor():
     assert np.unique(without_background(labels, 0)).tolist() == [0, 1]
 
 
-def test_no_boundary_is_one_cell_and_nothing_but_boundary_is_none():
-    assert (Boundary().decode(seen(np.zeros((9, 9)))) == 1).all()
+def test_no_boundary_is_no_cell_and_neither_is_nothing_but_boundary():
+    assert not Boundary().decode(seen(np.zeros((9, 9)))).any()
+    assert (Boundary(background_factor=0).decode(seen(np.zeros((9, 9)))) == 1).all()
     assert not Boundary().decode(seen(np.ones((9, 9)))).any()
 
 

@@ -3,9 +3,10 @@ import pytest
 from networks import blur
 
 from onnx_cte.errors import ImageError, InferenceError, OptionError
+from onnx_cte.needs import Needs
 from onnx_cte.perturbations import Dropout, Flip, Gamma, GaussianNoise, Rotation
 from onnx_cte.segmenters import BlackBox, OnnxModel
-from onnx_cte.types import Image, Needs
+from onnx_cte.types import Image
 
 PIXELS = np.random.default_rng(0).integers(0, 250, (36, 44), dtype=np.uint8)
 IMAGE = Image("a", PIXELS, "yx")

@@ -1,15 +1,29 @@
 """Which decoder a model gets, and that its objects are those of the whole image."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import scipy.ndimage
 from networks import FLOAT, blur, save
 from onnx import helper
 
-from onnx_cte.errors import OptionError
-from onnx_cte.perturbations import Dropout, GaussianNoise
-from onnx_cte.postprocessing import Foreground, ForegroundBoundary, Watershed, parse_decoder
+from onnx_cte.descriptor import ModelDescription, Size, TensorSpec
+from onnx_cte.errors import InferenceError, OptionError
+from onnx_cte.metrics.rand import rand_fscore
+from onnx_cte.needs import Needs
+from onnx_cte.perturbations import Dropout, Flip, GaussianNoise, Rotation
+from onnx_cte.postprocessing import (
+    Boundary,
+    Foreground,
+    ForegroundBoundary,
+    Stars,
+    Watershed,
+    parse_decoder,
+)
 from onnx_cte.segmenters import BlackBox, OnnxModel, open_models
-from onnx_cte.types import Image, Needs
+from onnx_cte.segmenters.decoding import decoding_of
+from onnx_cte.types import Image
 
 PIXELS = np.zeros((48, 64), np.float32)
 PIXELS[4:14, 4:14] = 1
@@ -56,7 +70,9 @@ def test_what_is_stated_wins(tmp_path):
     net.refuses(OBJECTS)
     assert any("as stated" in note for note in net.notes)
     assert "min_size=150" in net.record["decoder"]
-    assert opened(path).identity != net.identity
+    # Masks are the same whatever the decoder, and evidence on them is kept.
+    assert opened(path).identity == net.identity
+    assert opened(path).decoded_by != net.decoded_by
 
 
 def test_decoders_are_told_of_only_where_objects_are_judged(tmp_path):
@@ -141,6 +157,130 @@ def test_a_black_box_and_its_decoder():
         BlackBox("box", halves, roles=roles, decoder="three_class")
     with pytest.raises(OptionError, match="unknown decoder"):
         BlackBox("box", halves, decoder=str(parse_decoder("watershed")))
+
+
+GEOMETRY = [Flip("x"), Flip("y"), Rotation(90), Rotation(180), Rotation(270)]
+
+
+def star_network(tensor):
+    """An equivariant network: of two squares, each pixel's distances to the border, and flows."""
+    mask = tensor[0, 0] > 0.5
+    rows, columns = np.indices(mask.shape)
+    maps = []
+    for ray in range(8):
+        angle = 2 * np.pi * ray / 8
+        reach = np.zeros(mask.shape)
+        alive = mask.copy()
+        for step in range(1, 40):
+            y = np.rint(rows + step * np.sin(angle)).astype(int).clip(0, mask.shape[0] - 1)
+            x = np.rint(columns + step * np.cos(angle)).astype(int).clip(0, mask.shape[1] - 1)
+            alive &= mask[y, x]
+            reach += alive
+        maps.append(reach)
+    depth = np.minimum.reduce(maps)
+    probability = mask * (0.55 + 0.4 * depth / max(depth.max(), 1))
+    return np.stack([probability, *maps])[None].astype(np.float32)
+
+
+def flow_network(tensor):
+    mask = tensor[0, 0] > 0.5
+    depth = scipy.ndimage.distance_transform_edt(mask)
+    flow = np.stack(np.gradient(scipy.ndimage.gaussian_filter(depth, 2)))
+    flow *= mask / np.maximum(np.hypot(*flow), 1e-6)
+    return np.concatenate([[mask], flow / 5])[None].astype(np.float32)
+
+
+@pytest.mark.parametrize("perturbation", GEOMETRY, ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    ("network", "roles", "decoder"),
+    [
+        (star_network, ("foreground", *(f"ray{i}" for i in range(8))), "stardist"),
+        (flow_network, ("foreground", "flow_y", "flow_x"), "flows,flow_threshold=0"),
+        (lambda tensor: tensor.clip(0, 1), ("foreground",), "watershed"),
+    ],
+    ids=["stardist", "flows", "watershed"],
+)
+def test_objects_of_a_turned_image_are_turned_back(network, roles, decoder, perturbation):
+    square = np.zeros((61, 61), np.float32)
+    square[8:25, 10:27] = 1
+    square[34:50, 30:46] = 1
+    box = BlackBox("box", network, roles=roles, decoder=decoder, normalize="none")
+    needs = Needs((perturbation,), instances=True)
+    seen = box.observe(Image("a", square, "yx"), needs, 0)
+    assert seen.reference.labels.max() == 2
+    turned = seen.perturbed[perturbation.name].labels
+    assert turned.max() == 2
+    assert rand_fscore(seen.reference.labels, turned) == 1
+
+
+def test_only_those_are_decoded_that_somebody_looks_at():
+    class Counting:
+        name = "counting"
+        calls = 0
+
+        def __repr__(self):
+            return "Counting()"
+
+        def refuses(self, roles, dimensions):
+            return ""
+
+        def decode(self, prediction):
+            Counting.calls += 1
+            return (prediction.maps[0] > 0.5).astype(np.int32)
+
+    box = BlackBox("box", lambda tensor: tensor.clip(0, 1), normalize="none", decoder=Counting())
+    masks = Needs((GaussianNoise(0.1), GaussianNoise(0.2)))
+    box.observe(IMAGE, masks, 0)
+    assert Counting.calls == 0
+    box.observe(IMAGE, masks | Needs(truth=True, instances=True), 0)
+    assert Counting.calls == 1
+    both = Needs((GaussianNoise(0.1),), instances=True) | masks
+    seen = box.observe(IMAGE, both, 0)
+    assert Counting.calls == 3
+    assert seen.perturbed["noise=0.1"].labels is not None
+    assert seen.perturbed["noise=0.2"].labels is None
+
+
+def test_classes_that_are_stated_are_all_turned_into_probabilities(tmp_path):
+    path = channels(tmp_path / "net.onnx", 20, 30, last="")
+    net = opened(path, roles=["nuclei", "vessel"], decoder="classes")
+    maps = net.observe(IMAGE, Needs(), 0).reference.maps
+    assert maps.min() >= 0
+    assert maps.max() <= 1
+
+
+def test_a_flow_that_is_no_number():
+    def broken(tensor):
+        maps = np.repeat(tensor.clip(0, 1), 3, axis=1)
+        maps[0, 1, 5, 5] = np.nan
+        return maps
+
+    box = BlackBox("box", broken, roles=("foreground", "flow_y", "flow_x"), normalize="none")
+    with pytest.raises(InferenceError, match="NaN or infinite values in its channel 'flow_y'"):
+        box.observe(IMAGE, OBJECTS, 0)
+
+
+def test_the_decoder_of_a_coarse_output_knows_its_grid(tmp_path):
+    spec = TensorSpec("out", "bcyx", channel_names=("prob", "ray0", "ray1", "ray2"))
+    image = TensorSpec("in", "bcyx", (("y", Size(8, 8)), ("x", Size(8, 8))), 1)
+    roles = ("foreground", "ray0", "ray1", "ray2")
+
+    def decoder(*scale, stated=None):
+        output = replace(spec, scale=tuple(zip("yx", scale, strict=False)))
+        found = decoding_of(ModelDescription("m", tmp_path, image, output, roles=roles), stated)
+        return found.decoder
+
+    assert decoder() == Stars()
+    assert decoder(2, 2) == Stars(grid=2)
+    assert decoder(2) == Stars()  # of one axis alone there is no grid
+    assert decoder(2, 2, stated=Stars(grid=4)) == Stars(grid=4)
+
+
+def test_a_sole_output_without_channels_is_read_by_its_name(tmp_path):
+    output = TensorSpec("cell boundaries", "byx")
+    image = TensorSpec("in", "byx", (("y", Size(8, 8)), ("x", Size(8, 8))))
+    found = decoding_of(ModelDescription("m", tmp_path, image, output), None)
+    assert found.decoder == Boundary()
 
 
 def test_objects_disturbed_inside_and_at_the_input_together():

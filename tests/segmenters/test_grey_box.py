@@ -9,11 +9,12 @@ from onnx import helper
 
 from onnx_cte.errors import NothingToRank, NotOffered, OptionError
 from onnx_cte.estimators import CTE
+from onnx_cte.needs import Needs
 from onnx_cte.perturbations import Dropout, FeatureDrop, FeatureNoise, GaussianNoise, generator
 from onnx_cte.runner import rank, rank_each
 from onnx_cte.segmenters.black_box import BlackBox
 from onnx_cte.segmenters.onnx_model import OnnxModel
-from onnx_cte.types import Image, Needs
+from onnx_cte.types import Image
 
 
 def opened(name, **options):

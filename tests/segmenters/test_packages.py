@@ -7,10 +7,11 @@ from packages import FORMAT_04, FORMAT_05, package, sha256, zipped
 
 from onnx_cte.bundled import bundled_models
 from onnx_cte.errors import DescriptorError, GraphError, NothingToRank, OptionError, SelfTestFailed
+from onnx_cte.needs import Needs
 from onnx_cte.perturbations import Flip, GaussianNoise
 from onnx_cte.segmenters import OnnxModel, open_models
 from onnx_cte.simulation import simulate_images
-from onnx_cte.types import Image, Needs
+from onnx_cte.types import Image
 
 
 def image(seed=0, shape=(40, 50)):

@@ -8,8 +8,9 @@ from networks import FLOAT, blur, channels_last, classes, classifier, coarse, sa
 from onnx import TensorProto, helper
 
 from onnx_cte.errors import GraphError, InferenceError, OptionError
+from onnx_cte.needs import Needs
 from onnx_cte.segmenters import OnnxModel
-from onnx_cte.types import Image, Needs
+from onnx_cte.types import Image
 
 IMAGE = Image("a", (np.add.outer(np.arange(40), np.arange(52)) % 17 * 15).astype(np.uint8), "yx")
 

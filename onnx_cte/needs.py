@@ -1,0 +1,124 @@
+"""What estimators ask to see: perturbations, labels, objects."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_cte.errors import OptionError
+
+
+class InputPerturbation(Protocol):
+    """Disturbs the normalised input of a network, and turns the prediction back.
+
+    `name` is unique to the perturbation and its strength: it is shown, it seeds the generator and
+    it keys the perturbed predictions.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def apply(self, tensor: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Disturbed copy of a normalised (1, C, H, W) tensor, or (1, C, D, H, W); it stays."""
+        ...
+
+    def restore(self, maps: NDArray[Any]) -> NDArray[Any]:
+        """(C, H, W) maps of the disturbed input, turned back into the reference's frame.
+
+        Also (1, H, W) label images, whose values have to stay as they are.
+        """
+        ...
+
+
+class FeaturePerturbation(Protocol):
+    """Disturbs feature maps inside a network by a factor; `taps` says which maps.
+
+    `name` is unique to the perturbation, its strength and its taps: it is shown, it seeds the
+    generator and it keys the perturbed predictions. `taps` are as ``onnx-cte inspect`` lists them
+    ("bottleneck", "encoder/2", "decoder/4", "skip/1"), or the groups "skips", "encoder" and
+    "decoder". `reads_features` says whether `factor` has to see the undisturbed features, which
+    costs a run of the network more.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def taps(self) -> tuple[str, ...]: ...
+    @property
+    def reads_features(self) -> bool: ...
+
+    def factor(
+        self,
+        shape: tuple[int, ...],
+        features: NDArray[np.float32] | None,
+        rng: np.random.Generator,
+    ) -> NDArray[np.float32]:
+        """Factor for one map of shape (1, C, *spatial), such as (1, C, 1, 1): it is broadcast.
+
+        `features` is the undisturbed map if `reads_features`, else it may be None.
+        """
+        ...
+
+
+Perturbation = InputPerturbation | FeaturePerturbation
+"""One may also say by ``random``, a bool, whether it draws anything; unsaid, it is taken to."""
+
+
+def disturbs_input(perturbation: Perturbation) -> TypeGuard[InputPerturbation]:
+    """Whether a perturbation disturbs the input (it has ``apply``) rather than features."""
+    return hasattr(perturbation, "apply")
+
+
+def disturbs_features(perturbation: Perturbation) -> TypeGuard[FeaturePerturbation]:
+    """Whether a perturbation disturbs features rather than the input."""
+    # Not by ``factor``: that of a contrast is a number.
+    return not disturbs_input(perturbation)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an estimator asks to see of every image; the needs of several unite with ``|``.
+
+    With `instances`, objects of the reference and of all `perturbations` are asked for; `decoded`
+    keeps the names of these, for after a union there may be others of which only maps are.
+    """
+
+    perturbations: tuple[Perturbation, ...] = ()
+    truth: bool = False
+    instances: bool = False
+    decoded: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.decoded is None:
+            names = frozenset(p.name for p in self.perturbations if self.instances)
+            object.__setattr__(self, "decoded", names)
+
+    def decodes(self, name: str) -> bool:
+        """Whether objects are asked for of the prediction under the perturbation of that name."""
+        return name in (self.decoded or ())
+
+    @property
+    def inputs(self) -> tuple[InputPerturbation, ...]:
+        """Those of the perturbations that disturb the input, in order."""
+        return tuple(filter(disturbs_input, self.perturbations))
+
+    @property
+    def features(self) -> tuple[FeaturePerturbation, ...]:
+        """Those of the perturbations that disturb features, in order."""
+        return tuple(filter(disturbs_features, self.perturbations))
+
+    def __or__(self, other: "Needs") -> "Needs":
+        by_name: dict[str, Perturbation] = {}
+        for perturbation in (*self.perturbations, *other.perturbations):
+            if by_name.setdefault(perturbation.name, perturbation) != perturbation:
+                raise OptionError(
+                    f"two different perturbations have the name '{perturbation.name}'; a name has "
+                    "to tell the strength too, for it seeds the draw and keys the predictions"
+                )
+        return Needs(
+            tuple(by_name.values()),
+            self.truth or other.truth,
+            self.instances or other.instances,
+            (self.decoded or frozenset()) | (other.decoded or frozenset()),
+        )
