@@ -190,7 +190,7 @@ def test_the_models_of_objects_share_one_decoder_and_the_others_name_none():
         # As the package's reader finds it: what the zoo does not know of stays in the description.
         config = description(folder).config.model_dump()
         entries.append(config["decoder"])
-    shared = {"name": "foreground_boundary", "min_size": 10, "connectivity": "full"}
+    shared = {"name": "foreground_boundary", "min_size": 20, "connectivity": "full"}
     assert entries == [shared] * len(OBJECTS)
     for folder in NUCLEI:
         assert "decoder" not in description(folder).config.model_dump()

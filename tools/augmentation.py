@@ -14,11 +14,17 @@ class Plane:
     ----------
     variants : tuple of ndarray of float32, each of shape (C, H, W)
         The normalised image; for colour, its grey version too.
-    foreground : ndarray of bool, shape (H, W)
+    targets : ndarray of bool, shape (K, H, W)
+        What the network shall say of each pixel; the first target is the foreground.
     """
 
     variants: tuple[NDArray[np.float32], ...]
-    foreground: NDArray[np.bool_]
+    targets: NDArray[np.bool_]
+
+    @property
+    def foreground(self) -> NDArray[np.bool_]:
+        """The foreground, (H, W)."""
+        return self.targets[0]
 
 
 def draw_batch(
@@ -51,17 +57,17 @@ def draw_batch(
     Returns
     -------
     images : ndarray of float32, shape (count, C, size, size)
-    targets : ndarray of float32, shape (count, 1, size, size)
-        1 is foreground.
+    targets : ndarray of float32, shape (count, K, size, size)
+        0 or 1; foreground first.
     """
     images, targets = [], []
     for _ in range(count):
         plane = planes[rng.integers(len(planes))]
         grey = len(plane.variants) > 1 and rng.random() < grey_chance
         window = _window(plane.foreground, rng, size, foreground_chance)
-        crop, target = _turn(plane.variants[grey][:, *window], plane.foreground[window], rng)
+        crop, target = _turn(plane.variants[grey][:, *window], plane.targets[:, *window], rng)
         images.append(disturb(crop, rng))
-        targets.append(target[None].astype(np.float32))
+        targets.append(target.astype(np.float32))
     return np.stack(images), np.stack(targets)
 
 

@@ -6,8 +6,9 @@
 
 The folder receives ``weights.onnx`` (one file, dynamic batch, height and width), ``test_input.npy``
 (simulated, never a real image), ``test_output.npy`` (computed by torch), ``README.md`` and
-``bioimageio.yaml``. What torch and ONNX Runtime give is compared at two sizes and a batch of two;
-the export fails if they differ by more than 1e-4. The same checkpoint gives the same files.
+``bioimageio.yaml``, which names the decoder too if the network was trained with ``--objects``. What
+torch and ONNX Runtime give is compared at two sizes and a batch of two; the export fails if they
+differ by more than 1e-4. The same checkpoint gives the same files.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from targets import CHANNELS
 from torch import Tensor, nn
 from train_unet import EPS, HIGH, LOW, scale_range
 from unet import UNet
@@ -71,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         percentiles=(LOW, HIGH, EPS),
         opset=OPSET,
         sigmoid_in_zoo=in_zoo,
+        outputs=_outputs(trained),
+        decoder=trained.get("decoder"),
     )
     if options.index:
         update_index(options.index, folder, folder.name, origin)
@@ -81,7 +85,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def load_network(trained: Mapping[str, Any]) -> UNet:
     """The network of a checkpoint of ``train_unet.py``, in evaluation mode."""
     settings = trained["settings"]
-    network = UNet(trained["channels"], settings["features"], settings["dropout"])
+    network = UNet(
+        trained["channels"], settings["features"], settings["dropout"], len(_outputs(trained))
+    )
     network.load_state_dict(trained["weights"])
     return network.eval()
 
@@ -126,20 +132,20 @@ def readme(name: str, origin: Mapping[str, Any], trained: Mapping[str, Any], in_
     levels = ", ".join(map(str, settings["features"]))
     crop = settings["crop"]
     paragraphs = [
-        f"# {origin['title']}",
+        f"# {origin['title']}" + (" (objects)" if trained["settings"].get("objects") else ""),
         f"`{name}` is a small 2-D U-Net ({len(settings['features'])} levels of {levels} channels, "
         f"channel dropout {settings['dropout']} at the bottleneck) that gives the probability of "
-        "the foreground. "
+        f"the {' and of the '.join(_outputs(trained))}. "
         + (
             "The graph ends in logits; the sigmoid is a postprocessing step of `bioimageio.yaml`. "
             if in_zoo
             else "The sigmoid is part of the graph. "
         )
-        + "The foreground is where the probability exceeds 0.5; touching objects stay joined.",
+        + _meaning(trained),
         "## Training",
         f"Data: {origin['data']} (domain `{trained['domain']}`), from <{origin['origin']}> at "
         f"commit {origin['origin_commit']}, licence {origin['data_licence']}. Cite: "
-        f"{origin['cite']}, doi:{origin['doi']}.",
+        f"{origin['cite']}" + (f", doi:{origin['doi']}." if "doi" in origin else "."),
         f"Trained on {trained['train_images']} images for {settings['steps']} steps of "
         f"{settings['batch']} crops of {crop}x{crop} pixels with seed {settings['seed']}: binary "
         "cross-entropy plus Dice loss; flips, quarter turns, gamma, contrast, brightness and "
@@ -155,12 +161,15 @@ def readme(name: str, origin: Mapping[str, Any], trained: Mapping[str, Any], in_
         "## Validation",
         f"F1 of the foreground pixels on {trained['judged_images']} images of the same domain that "
         f"played no part in training or in any choice: mean {trained['mean']:.3f}, median "
-        f"{trained['median']:.3f}, all pixels pooled {trained['pooled']:.3f}.",
+        f"{trained['median']:.3f}, all pixels pooled {trained['pooled']:.3f}." + _objects(trained),
         "The model has seen one kind of image; judge it anew on yours before you use it. The test "
         "tensors are simulated ellipses: they check that a program runs the model right, not how "
         "good it is.",
         "## Licence",
-        f"Weights, description and test tensors: {origin['licence']}.",
+        f"Weights, description and test tensors: {origin['licence']}."
+        if origin["licence"]
+        else "The licence of the data allows no weights to be passed on: for use where they were "
+        "built.",
     ]
     # A heading or a paragraph a block; words are never broken, so that links stay whole.
     blocks = (
@@ -168,6 +177,42 @@ def readme(name: str, origin: Mapping[str, Any], trained: Mapping[str, Any], in_
         for text in paragraphs
     )
     return "\n\n".join(blocks) + "\n"
+
+
+def _outputs(trained: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the network's outputs."""
+    return CHANNELS if trained["settings"].get("objects") else CHANNELS[:1]
+
+
+def _meaning(trained: Mapping[str, Any]) -> str:
+    """How the maps are read, for the documentation."""
+    settings = trained["settings"]
+    if not settings.get("objects"):
+        return "The foreground is where the probability exceeds 0.5; touching objects stay joined."
+    drawn = (
+        f"The boundary is the outline of every object, {settings['outline']} pixels on either "
+        "side. "
+        if settings["boundary"] == "outline"
+        else "The boundary is what the data draw between the objects. "
+    )
+    return (
+        f"{drawn}Objects are made by the decoder `{trained['decoder']['name']}`: what is "
+        "foreground and no boundary (both at 0.5) is split into connected components, which grow "
+        f"back over the foreground; objects under {trained['decoder']['min_size']} pixels are "
+        "dropped."
+    )
+
+
+def _objects(trained: Mapping[str, Any]) -> str:
+    """What the test images say of boundary and objects, for the documentation."""
+    if not trained["settings"].get("objects"):
+        return ""
+    boundary, found = trained["boundary"], trained["objects"]
+    return (
+        f" F1 of the boundary pixels: mean {boundary['mean']:.3f}. Objects: mean average precision "
+        f"over the IoU thresholds 0.5 to 0.95 {found['map']:.3f}, F1 at 0.5 {found['f1_50']:.3f} "
+        "(means over the images)."
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

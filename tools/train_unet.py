@@ -1,20 +1,25 @@
-"""Train a small U-Net for foreground on one domain, from the command line.
+"""Train a small U-Net for foreground, or for objects, on one domain, from the command line.
 
 ::
 
     python tools/train_unet.py DOMAIN_FOLDER OUT_FOLDER --steps 800 --seed 0
+    python tools/train_unet.py DOMAIN_FOLDER OUT_FOLDER --steps 600 --seed 0 --objects
 
 `DOMAIN_FOLDER` holds ``images/``, ``labels/`` (PNG of the same stem; foreground is what is not 0)
 and ``split.csv`` (columns stem, group, split). Only rows of the split *train* are trained on; rows
 of the split *test* are looked at once, when training is over. `--holdout` puts a share of the
-training images aside, by group, and reports on them instead: for comparing recipes.
+training images aside, by group, and reports on them instead: for comparing recipes. `--share`
+leaves out all but a share of the training images, by group.
+
+With `--objects` the network has two outputs, foreground and boundary, and learns them from
+instance labels: ``labels_instances/`` where the domain has it, else ``labels/``. The boundary is
+the outline of every instance, or, with `--boundary labels`, what is 1 in ``labels/``.
 
 `OUT_FOLDER` receives ``checkpoint.pt`` and ``metrics.json``. The same command on the same machine
 gives the same weights.
 """
 
 import argparse
-import csv
 import json
 import sys
 import time
@@ -25,8 +30,9 @@ from typing import Any
 import numpy as np
 import torch
 from augmentation import Plane, draw_batch
+from domain_folder import hold_out, read_image, read_instances, read_split, read_targets, take
+from judging import compare_objects, count, f1, mean_scores, probability, summarise
 from numpy.typing import NDArray
-from skimage import io
 from torch import Tensor, nn
 from unet import UNet
 
@@ -48,10 +54,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.holdout:
         train, judged = hold_out(train, options.holdout, options.seed)
         judged_on = "held out of train"
-    planes = [_plane(options.domain, row["stem"]) for row in train]
+    if options.share < 1:
+        train = take(train, options.share, options.seed)
+    planes = [_plane(options, row["stem"]) for row in train]
     network, seconds, losses = fit(planes, options)
-    scores = {row["stem"]: judge(network, options.domain, row["stem"]) for row in judged}
-    summary = summarise(scores)
+    summary = judge(network, options, [row["stem"] for row in judged])
     settings = {k: v for k, v in vars(options).items() if k not in ("domain", "out")}
     report = {
         "domain": options.domain.resolve().name,
@@ -64,55 +71,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         "settings": settings,
         "torch": str(torch.__version__),
         "losses": losses,
-        "images": {stem: f1(*counts) for stem, counts in scores.items()},
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    header = {k: v for k, v in report.items() if k not in ("images", "losses")}
-    torch.save({"weights": network.state_dict(), **header}, options.out / "checkpoint.pt")
-    (options.out / "metrics.json").write_text(json.dumps(report, indent=1) + "\n")
+    save(options.out, network, report)
     print(
         f"{report['domain']}: F1 on {len(judged)} images ({judged_on}): mean "
         f"{summary['mean']:.4f}, median {summary['median']:.4f}, pooled {summary['pooled']:.4f}; "
         f"trained for {seconds:.0f} s"
     )
-
-
-def read_split(domain: Path) -> list[dict[str, str]]:
-    """Rows of a domain's ``split.csv``, in the order of the file.
-
-    Raises
-    ------
-    SystemExit
-        If the table is missing, lacks a column, or has no row of train or of test.
-    """
-    path = domain / "split.csv"
-    if not path.is_file():
-        raise SystemExit(f"{domain}: no split.csv; a domain folder has images/, labels/, split.csv")
-    with path.open(newline="") as table:
-        rows = list(csv.DictReader(table))
-    needed = {"stem", "group", "split"}
-    if not rows or not needed <= set(rows[0]):
-        found = sorted(rows[0]) if rows else "no rows"
-        raise SystemExit(f"{path}: found {found}, expected rows with columns {sorted(needed)}")
-    if missing := {"train", "test"} - {row["split"] for row in rows}:
-        raise SystemExit(f"{path}: no row of split {' or '.join(sorted(missing))}")
-    return rows
-
-
-def hold_out(
-    rows: list[dict[str, str]], share: float, seed: int
-) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """Split rows in two by source image (`group`): the rest, and about `share` of the groups.
-
-    At least one group falls on either side; which ones depends on `seed` alone.
-    """
-    groups = sorted({row["group"] for row in rows})
-    if len(groups) < 2:
-        raise SystemExit(f"--holdout: found {len(groups)} group, expected two or more")
-    count = min(max(round(share * len(groups)), 1), len(groups) - 1)
-    chosen = set(np.random.default_rng(seed).permutation(groups)[:count].tolist())
-    kept = [row for row in rows if row["group"] not in chosen]
-    return kept, [row for row in rows if row["group"] in chosen]
+    if options.objects:
+        found = ", ".join(f"{name} {value:.4f}" for name, value in summary["objects"].items())
+        print(f"{report['domain']}: boundary F1 {summary['boundary']['mean']:.4f}; {found}")
 
 
 def scale_range(image: NDArray[Any]) -> NDArray[np.float32]:
@@ -130,16 +98,6 @@ def scale_range(image: NDArray[Any]) -> NDArray[np.float32]:
     image = image.astype(np.float32)
     low, high = np.percentile(image, [LOW, HIGH])
     return ((image - low) / (high - low + EPS)).astype(np.float32)
-
-
-def read_image(path: Path) -> NDArray[Any]:
-    """A grey or colour image as (C, H, W), an alpha channel dropped."""
-    image = io.imread(path)
-    if image.ndim == 2:
-        return image[None]
-    if image.ndim == 3 and image.shape[-1] in (3, 4):
-        return np.moveaxis(image[..., :3], -1, 0)
-    raise SystemExit(f"{path}: shape {image.shape}, expected (H, W) or (H, W, 3 or 4)")
 
 
 def fit(
@@ -164,7 +122,9 @@ def fit(
     started = time.perf_counter()
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
-    network = UNet(planes[0].variants[0].shape[0], options.features, options.dropout)
+    network = UNet(
+        planes[0].variants[0].shape[0], options.features, options.dropout, len(planes[0].targets)
+    )
     if options.crop % network.multiple:
         raise SystemExit(f"--crop {options.crop}: expected a multiple of {network.multiple}")
     network.to(memory_format=torch.channels_last).train()
@@ -199,68 +159,85 @@ def fit(
 
 
 def bce_dice(logits: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross-entropy plus one minus the soft Dice coefficient of the whole batch."""
-    probability = torch.sigmoid(logits)
-    overlap = (probability * targets).sum()
-    dice = (2 * overlap + 1) / (probability.sum() + targets.sum() + 1)
-    return nn.functional.binary_cross_entropy_with_logits(logits, targets) + 1 - dice
+    """Binary cross-entropy plus one minus the soft Dice coefficient of the whole batch.
 
-
-def judge(network: UNet, domain: Path, stem: str) -> tuple[int, int, int]:
-    """True positive, false positive and false negative pixels of one image, at P > 0.5."""
-    image = scale_range(read_image(domain / "images" / f"{stem}.png"))
-    truth = io.imread(domain / "labels" / f"{stem}.png") > 0
-    predicted = probability(network, image) > 0.5
-    return (
-        int((predicted & truth).sum()),
-        int((predicted & ~truth).sum()),
-        int((~predicted & truth).sum()),
-    )
-
-
-def probability(network: UNet, image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Foreground probability (H, W) of a normalised (C, H, W) image of any size.
-
-    The image is mirrored at its lower and right border to the next size the network takes.
+    Of two tensors (N, K, H, W); over several channels the mean of each one's loss.
     """
-    height, width = image.shape[-2:]
-    pad = [(0, 0), *((0, -side % network.multiple) for side in (height, width))]
-    tensor = torch.from_numpy(np.pad(image, pad, mode="reflect"))[None]
-    with torch.inference_mode():
-        return torch.sigmoid(network(tensor))[0, 0, :height, :width].numpy()
+    losses = []
+    for logit, target in zip(logits.split(1, dim=1), targets.split(1, dim=1), strict=True):
+        likely = torch.sigmoid(logit)
+        overlap = (likely * target).sum()
+        dice = (2 * overlap + 1) / (likely.sum() + target.sum() + 1)
+        losses.append(nn.functional.binary_cross_entropy_with_logits(logit, target) + 1 - dice)
+    return torch.stack(losses).mean()
 
 
-def f1(true_positive: int, false_positive: int, false_negative: int) -> float:
-    """Dice coefficient of two masks; NaN if both are empty."""
-    total = 2 * true_positive + false_positive + false_negative
-    return 2 * true_positive / total if total else float("nan")
+def judge(network: UNet, options: argparse.Namespace, stems: Sequence[str]) -> dict[str, Any]:
+    """Compare what the network says of images with the truth.
 
-
-def summarise(scores: Mapping[str, tuple[int, int, int]]) -> dict[str, float]:
-    """Mean and median of the images' F1, and F1 of all pixels pooled; empty images left out."""
-    each = [f1(*counts) for counts in scores.values()]
-    pooled = f1(*(int(n) for n in np.sum(list(scores.values()), axis=0)))
-    return {
-        "mean": round(float(np.nanmean(each)), 4),
-        "median": round(float(np.nanmedian(each)), 4),
-        "pooled": round(pooled, 4),
+    Returns
+    -------
+    dict
+        ``mean``, ``median`` and ``pooled`` F1 of the foreground pixels at P > 0.5, and ``images``,
+        that of each image. With `--objects` also ``boundary`` (the three of its pixels),
+        ``objects`` (the means of the scores of objects), ``decoder`` (what made the objects) and
+        ``object_images`` (their scores of each image).
+    """
+    counts, found = {}, {}
+    decoder = {
+        "name": "foreground_boundary",
+        "min_size": options.min_size,
+        "connectivity": options.connectivity,
     }
+    for stem in stems:
+        image = scale_range(read_image(options.domain / "images" / f"{stem}.png"))
+        maps = probability(network, image)
+        counts[stem] = count(maps, _targets(options, stem))
+        if options.objects:
+            instances = read_instances(options.domain, stem)
+            found[stem] = compare_objects(maps, instances, decoder)
+    foreground = {stem: channels[0] for stem, channels in counts.items()}
+    report = {
+        **summarise(foreground),
+        "images": {stem: f1(*pixels) for stem, pixels in foreground.items()},
+    }
+    if options.objects:
+        report["boundary"] = summarise({stem: channels[1] for stem, channels in counts.items()})
+        report["objects"] = mean_scores(list(found.values()))
+        report["object_images"] = found
+        report["decoder"] = decoder
+    return report
 
 
-def _plane(domain: Path, stem: str) -> Plane:
+def save(out: Path, network: UNet, report: Mapping[str, Any]) -> None:
+    """Write ``checkpoint.pt``, weights with what export tells of them, and ``metrics.json``."""
+    out.mkdir(parents=True, exist_ok=True)
+    left_out = ("images", "object_images", "losses")
+    header = {key: value for key, value in report.items() if key not in left_out}
+    torch.save({"weights": network.state_dict(), **header}, out / "checkpoint.pt")
+    (out / "metrics.json").write_text(json.dumps(report, indent=1) + "\n")
+
+
+def _plane(options: argparse.Namespace, stem: str) -> Plane:
     """One image of a domain with all that training needs."""
-    image = read_image(domain / "images" / f"{stem}.png")
+    image = read_image(options.domain / "images" / f"{stem}.png")
     variants = [scale_range(image)]
     if len(image) == 3:
         grey = np.tensordot(LUMA, image.astype(np.float32), 1)
         # Made grey before it is normalised, as a grey image given by a user would be.
         variants.append(np.repeat(scale_range(grey)[None], 3, axis=0))
-    return Plane(tuple(variants), io.imread(domain / "labels" / f"{stem}.png") > 0)
+    return Plane(tuple(variants), _targets(options, stem))
+
+
+def _targets(options: argparse.Namespace, stem: str) -> NDArray[np.bool_]:
+    """What the network shall say of one image, (1 or 2, H, W)."""
+    boundary = options.boundary if options.objects else "none"
+    return read_targets(options.domain, stem, boundary, options.outline)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Train a small U-Net for foreground on one domain.",
+        description="Train a small U-Net for foreground, or for objects, on one domain.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -276,6 +253,22 @@ def _parser() -> argparse.ArgumentParser:
     add("--foreground-chance", type=float, default=0.7, help="share of crops around foreground")
     add("--grey-chance", type=float, default=0.3, help="share of colour crops shown grey")
     add("--holdout", type=float, default=0.0, help="judge on this share of train, not on test")
+    add("--share", type=float, default=1.0, help="train on this share of train, by group")
+    add("--objects", action="store_true", help="learn foreground and boundary from instances")
+    add(
+        "--boundary",
+        choices=["outline", "labels"],
+        default="outline",
+        help="of --objects: the outline of the instances, or what is 1 in labels/",
+    )
+    add("--outline", type=int, default=2, help="of --objects: pixels on either side of the line")
+    add("--min-size", type=int, default=20, help="of --objects: smaller ones are dropped, pixels")
+    add(
+        "--connectivity",
+        choices=["full", "face"],
+        default="full",
+        help="of --objects: whether pixels of an object may hang together by a corner alone",
+    )
     add("--threads", type=int, default=2, help="threads of torch")
     return parser
 

@@ -22,6 +22,8 @@ class UNet(nn.Module):
         Channels of each level, the full resolution first; two levels or more.
     dropout : float
         Rate of the channel dropout at the bottleneck, in [0, 1).
+    outputs : int
+        Channels of the output.
 
     Raises
     ------
@@ -29,17 +31,19 @@ class UNet(nn.Module):
         If there are fewer than two levels, or a number is out of range.
     """
 
-    def __init__(self, channels: int, features: Sequence[int], dropout: float) -> None:
+    def __init__(
+        self, channels: int, features: Sequence[int], dropout: float, outputs: int = 1
+    ) -> None:
         super().__init__()
         if len(features) < 2 or min(features) < 1:
             raise ValueError(
                 f"features: found {list(features)}, expected two or more positive numbers of "
                 "channels, the full resolution first, such as 16 32 64 96"
             )
-        if channels < 1 or not 0 <= dropout < 1:
+        if min(channels, outputs) < 1 or not 0 <= dropout < 1:
             raise ValueError(
-                f"found channels={channels} and dropout={dropout}, expected channels >= 1 and "
-                "0 <= dropout < 1"
+                f"found channels={channels}, outputs={outputs} and dropout={dropout}, expected "
+                "channels >= 1, outputs >= 1 and 0 <= dropout < 1"
             )
         self.multiple = 2 ** (len(features) - 1)
         widths = [channels, *features]
@@ -51,10 +55,10 @@ class UNet(nn.Module):
             _double_conv(below + here, here)
             for below, here in zip(features[:0:-1], features[-2::-1], strict=True)
         )
-        self.head = nn.Conv2d(features[0], 1, 1)
+        self.head = nn.Conv2d(features[0], outputs, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits of the foreground.
+        """Logits of each output channel: the foreground first.
 
         Parameters
         ----------
@@ -63,7 +67,7 @@ class UNet(nn.Module):
 
         Returns
         -------
-        Tensor of float32, shape (N, 1, H, W)
+        Tensor of float32, shape (N, outputs, H, W)
         """
         skips = []
         value = image

@@ -3,8 +3,8 @@
 import csv
 import hashlib
 import tomllib
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,8 @@ def describe(
     percentiles: tuple[float, float, float],
     opset: int,
     sigmoid_in_zoo: bool,
+    outputs: Sequence[str] = ("foreground",),
+    decoder: Mapping[str, Any] | None = None,
 ) -> None:
     """Write ``bioimageio.yaml`` beside the files it describes, and check it with the zoo's library.
 
@@ -115,6 +117,10 @@ def describe(
         Of the ONNX file.
     sigmoid_in_zoo : bool
         Whether the graph ends in logits and the sigmoid is a postprocessing step.
+    outputs : sequence of str
+        Names of the output's channels, each a probability; the first names the output.
+    decoder : mapping, optional
+        What turns them into objects, for the entry ``decoder`` under ``config``.
 
     Raises
     ------
@@ -131,20 +137,21 @@ def describe(
             "eps": eps,
         },
     }
+    task = "instance-segmentation" if decoder else "semantic-segmentation"
     size = {"min": -(-SMALLEST // multiple) * multiple, "step": multiple}
     content = {
         "format_version": FORMAT,
         "type": "model",
-        "name": origin["title"],
+        "name": origin["title"] + (" (objects)" if decoder else ""),
         "description": (
-            f"Small 2-D U-Net for the foreground of {origin['data']}. One of a bank of models "
-            "for trying out model ranking; trained on one kind of image only."
+            f"Small 2-D U-Net for the {' and the '.join(outputs)} of {origin['data']}. One of a "
+            "bank of models for trying out model ranking; trained on one kind of image only."
         ),
         "authors": [{"name": "The onnx_cte developers"}],
-        "cite": [{"text": origin["cite"], "doi": origin["doi"]}],
-        "license": origin["licence"],
+        "cite": [{"text": origin["cite"], **_where_to_find(origin)}],
+        **({"license": origin["licence"]} if origin["licence"] else {}),
         "documentation": {"source": "README.md", "sha256": _sha256(folder / "README.md")},
-        "tags": ["unet", "2d", "semantic-segmentation", "pytorch", "onnx", *origin["tags"]],
+        "tags": ["unet", "2d", task, "pytorch", "onnx", *origin["tags"]],
         "version": "0.1.0",
         "inputs": [
             {
@@ -166,11 +173,11 @@ def describe(
         ],
         "outputs": [
             {
-                "id": "foreground",
-                "description": "probability of the foreground",
+                "id": outputs[0],
+                "description": f"probability of the {' and of the '.join(outputs)}",
                 "axes": [
                     {"type": "batch"},
-                    {"type": "channel", "channel_names": ["foreground"]},
+                    {"type": "channel", "channel_names": list(outputs)},
                     *(
                         {
                             "type": "space",
@@ -191,6 +198,8 @@ def describe(
         ],
         "weights": {"onnx": {**_reference(folder / "weights.onnx"), "opset_version": opset}},
     }
+    if decoder:
+        content["config"] = {"decoder": dict(decoder)}
     path = folder / "bioimageio.yaml"
     save_bioimageio_yaml_only(content, path)
     loaded = load_description(folder)
@@ -215,12 +224,15 @@ def update_index(index: Path, folder: Path, name: str, origin: Mapping[str, Any]
     rows = []
     if index.is_file():
         with index.open(newline="") as table:
-            rows = [row for row in csv.DictReader(table) if row["name"] != name]
+            rows = list(csv.DictReader(table))
+    place = folder.resolve().relative_to(index.parent.resolve())
+    # By folder: two banks may each have a model of this name.
+    rows = [row for row in rows if PurePosixPath(row["file"]).parent != PurePosixPath(place)]
     for path in sorted(folder.iterdir()):
         rows.append(
             {
                 "name": name,
-                "file": path.resolve().relative_to(index.parent.resolve()).as_posix(),
+                "file": (place / path.name).as_posix(),
                 "sha256": _sha256(path),
                 "size": str(path.stat().st_size),
                 "licence": origin["licence"],
@@ -231,6 +243,11 @@ def update_index(index: Path, folder: Path, name: str, origin: Mapping[str, Any]
         writer = csv.DictWriter(table, INDEX_COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(sorted(rows, key=lambda row: row["file"]))
+
+
+def _where_to_find(origin: Mapping[str, Any]) -> dict[str, str]:
+    """The publication's DOI, or where there is none the address of the data."""
+    return {"doi": origin["doi"]} if "doi" in origin else {"url": origin["origin"]}
 
 
 def _to_float32() -> dict[str, Any]:
