@@ -45,6 +45,7 @@ def ranking_to_json(ranking: Ranking) -> dict[str, Any]:
         ],
         "undecided": [list(pair) for pair in ranking.undecided],
         "separation": _separation_to_json(ranking.separation),
+        "remarks": list(ranking.remarks),
         "warnings": list(ranking.warnings),
         "failed": [list(pair) for pair in ranking.failed],
         "skipped": [list(pair) for pair in ranking.skipped],
@@ -75,7 +76,8 @@ def ranking_from_json(document: Mapping[str, Any]) -> Ranking:
             skipped=_pairs(document["skipped"]),
             seed=document["seed"],
             provenance=document["provenance"],
-            # Files of earlier versions have none.
+            # Files of earlier versions have neither.
+            remarks=tuple(document.get("remarks", ())),
             separation=_separation(document.get("separation")),
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -24,12 +24,15 @@ class Predicted:
         None if it could not be predicted.
     reason : str
         Why not; else empty.
+    notes : tuple of str
+        What was assumed about the model.
     """
 
     model: str
     image: str
     seen: Observation | None
     reason: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def predict(
@@ -83,7 +86,8 @@ def predict(
                     reason = reason_of(error).removeprefix(f"{ref.name}: ")
                     yield Predicted(model.name, ref.name, None, reason)
                 else:
-                    yield Predicted(model.name, ref.name, seen)
+                    notes = tuple(segmenter.notes)
+                    yield Predicted(model.name, ref.name, seen, "", notes)
 
 
 def _refusal(segmenter: Segmenter, needs: Needs) -> str:

@@ -92,6 +92,8 @@ class Ranking(Sequence[Score]):
     provenance : mapping of str to JSON values
         Versions, provider, hashes of the models, times; ``sweep``, if a sweep chose the
         perturbation (`onnx_cte.sweep`).
+    remarks : tuple of str
+        What the estimator itself warns of; see `warnings`.
     separation : Separation or None
         How far the scores are apart, for what is uncertain about them; None if no model could be
         ranked, or if nobody measured it.
@@ -106,6 +108,7 @@ class Ranking(Sequence[Score]):
     skipped: tuple[tuple[str, str], ...] = ()
     seed: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
     separation: Separation | None = None
 
     @overload
@@ -139,7 +142,7 @@ class Ranking(Sequence[Score]):
         by more than a factor of `ODDS` in the odds; with fewer than three models there is none.
         """
         doubted = (self.doubt,) if self.doubt else ()
-        return (*doubted, *self._contradicted())
+        return (*self.remarks, *doubted, *self._contradicted())
 
     @property
     def doubt(self) -> str:

@@ -249,9 +249,12 @@ def _rankings(
             judged = Judgement(bank, estimator, groups, run.seed)
             scores = tuple(_score(run, judged, bank, model, names) for model in judged.order)
             seeing = {score.model for score in scores if not score.blind}
+            # Optional, as below.
+            remarks = getattr(estimator, "remarks", None)
             ranking = replace(
                 ranking,
                 scores=scores,
+                remarks=() if remarks is None else tuple(remarks(bank)),
                 undecided=judged.undecided,
                 separation=separation(
                     judged.values,

@@ -228,6 +228,8 @@ class Estimator(Protocol):
     One that draws random perturbations more than once may have a further method ``score_by_draw``:
     it takes the bank and gives a sequence of what `score` gives, from each draw alone, or an empty
     one where nothing was drawn twice. `onnx_cte.separation` tells by it how stable the ranking is.
+    One that knows of reasons to doubt its scores may have a method ``remarks``: it takes the bank
+    and gives texts, which are shown as warnings.
     """
 
     name: ClassVar[str]

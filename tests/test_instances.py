@@ -127,8 +127,10 @@ def test_what_models_find_is_written(target, tmp_path):
     assert code == 0, text
     names = sorted(path.name for path in (out / "fibro").iterdir())
     stems = sorted(path.stem for path in (target / "images").iterdir())[:2]
-    assert names == sorted(f"{stem}{suffix}" for stem in stems for suffix in (".png", ".tif"))
-    image = next(iter(oc.Images(out / "fibro" / f"{stems[0]}.tif"))).load()
+    endings = ("_labels.tif", "_outlines.png")
+    assert names == sorted(f"{stem}{ending}" for stem in stems for ending in endings)
+    assert "assumed\n  fibro: " in text
+    image = next(iter(oc.Images(out / "fibro" / f"{stems[0]}_labels.tif"))).load()
     assert image.data.dtype == np.uint16
     assert f"{stems[0]}.png" in text
     assert str(len(np.unique(image.data)) - 1) in text
@@ -179,6 +181,33 @@ def test_a_network_blind_to_boundaries_does_not_win_by_it(target):
     ranking = oc.rank(models, oc.Images(target / "images", limit=2), oc.CTE("rand_fscore"))
     assert [score.model for score in ranking] == ["seeing", "blind"]
     assert ranking.values["blind"] == 0
+
+
+def test_labels_that_are_missing_do_not_keep_from_predicting(target, tmp_path):
+    (tmp_path / "labels").mkdir()
+    first, second = sorted(path.name for path in (target / "images").iterdir())[:2]
+    (tmp_path / "labels" / first).symlink_to(target / "labels" / first)
+    words = ["predict", "models/nuclei/fibro", target / "images", "--limit", 2]
+    code, text = ran(*words, "--out", tmp_path / "out", "--labels", tmp_path / "labels")
+    assert code == 0
+    assert f"without labels\n  {second}: no label image found" in text
+    code, text = ran(*words[:3], "--out", target / "images" / "below")
+    assert code == 2
+    assert "lies inside IMAGES" in text
+
+
+def test_masks_in_place_of_objects_are_told_of(target, tmp_path):
+    (tmp_path / "masks").mkdir()
+    for path in (target / "labels").iterdir():
+        mask = np.asarray(Picture.open(path)) > 0
+        Picture.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "masks" / path.name)
+    words = ["evaluate", "models/nuclei/fibro", target / "images", tmp_path / "masks"]
+    words += ["--perturb", "noise=0.1", "--limit", 2, "--out", tmp_path / "out"]
+    code, text = ran(*words, "--performance", "map")
+    assert code == 0
+    assert "warning: 2 of 2 label images hold a number or two for many separate pieces" in text
+    code, text = ran(*words, "--performance", "f1")
+    assert "label images hold" not in text
 
 
 def test_decoders_are_listed():

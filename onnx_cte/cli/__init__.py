@@ -16,6 +16,7 @@ from PIL import Image as Picture
 from onnx_cte.agreement import agreement
 from onnx_cte.bundled import bundled_models
 from onnx_cte.cli.graphs import inspect_command, mask_command, split_command
+from onnx_cte.cli.listed import list_command
 from onnx_cte.cli.options import (
     AT,
     DRAWS,
@@ -37,13 +38,12 @@ from onnx_cte.cli.predicted import predict_command
 from onnx_cte.cli.swept import asks_for_sweep, tell_sweeps
 from onnx_cte.console import agreement_text, ranking_text
 from onnx_cte.documents import ranking_to_json
-from onnx_cte.errors import NothingToRank, OptionError, unknown_name
-from onnx_cte.estimators import CTE, Accuracy, Confidence, estimator_named, known_estimators
+from onnx_cte.errors import NothingToRank, OptionError
+from onnx_cte.estimators import CTE, Accuracy, Confidence, estimator_named
 from onnx_cte.images import Images
-from onnx_cte.metrics import METRICS, metric_named
+from onnx_cte.metrics import metric_named
 from onnx_cte.needs import InputPerturbation, disturbs_input
-from onnx_cte.perturbations import AUTO, PERTURBATIONS, parse_perturbation
-from onnx_cte.postprocessing import DECODERS
+from onnx_cte.perturbations import AUTO, parse_perturbation
 from onnx_cte.ranking import Ranking
 from onnx_cte.report import (
     prepare_folder,
@@ -55,7 +55,6 @@ from onnx_cte.runner import rank_each
 from onnx_cte.segmenters import open_models
 from onnx_cte.simulation import simulate_images
 from onnx_cte.sweep import CANDIDATES, Sweep, sweep, sweep_each
-from onnx_cte.tables import text_table
 from onnx_cte.types import Estimator
 
 SECOND = "without-bottleneck"
@@ -317,33 +316,8 @@ def demo(out: Path, as_json: bool, **options: Any) -> int:
     return 3 if truth.failed else 0
 
 
-@main.command("list")
-@click.argument("kind", required=False)
-@told
-def list_names(kind: str | None) -> int:
-    """Name the estimators, metrics, perturbations and decoders there are, one line each."""
-    rooms: dict[str, list[list[str]]] = {
-        "estimators": [[name, does] for name, does in sorted(known_estimators().items())],
-        "metrics": [[name, metric.summary] for name, metric in sorted(METRICS.items())],
-        "decoders": [[name, make.summary] for name, make in sorted(DECODERS.items())],
-        "perturbations": [
-            [name, _summary(make)] for name, make in sorted({AUTO: sweep, **PERTURBATIONS}.items())
-        ],
-    }
-    if kind is not None and kind not in rooms:
-        raise unknown_name("kind of thing", kind, rooms)
-    tables = (
-        text_table([room, ""], rooms[room], left=[0, 1]) for room in rooms if kind in (None, room)
-    )
-    say("\n\n".join(tables))
-    return 0
-
-
-def _summary(thing: Any) -> str:
-    return (thing.__doc__ or "").strip().splitlines()[0].rstrip(".")
-
-
 main.add_command(inspect_command)
 main.add_command(mask_command)
 main.add_command(split_command)
 main.add_command(predict_command)
+main.add_command(list_command)

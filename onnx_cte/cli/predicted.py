@@ -19,14 +19,14 @@ from onnx_cte.cli.options import (
     say,
     told,
 )
-from onnx_cte.errors import OutputError
+from onnx_cte.errors import ImageError, OptionError, OutputError, reason_of
 from onnx_cte.estimators.silence import seen_by
 from onnx_cte.images.writing import write_labels
 from onnx_cte.overlay import overlay
 from onnx_cte.predicting import predict
 from onnx_cte.report import prepare_folder
 from onnx_cte.tables import text_table
-from onnx_cte.types import Observation
+from onnx_cte.types import Image, ImageRef, Observation
 
 
 @click.command("predict")
@@ -43,16 +43,25 @@ def predict_command(
 ) -> int:
     """Write the objects that MODELS find on IMAGES.
 
-    For each model and image a label image (TIFF, 0 is background) and a picture with outlines:
-    orange for what was found, blue for --labels, white where both fall together.
+    For each model and image a label image (NAME_labels.tif, 0 is background) and a picture with
+    outlines (NAME_outlines.png): orange for what was found, blue for --labels, white where both
+    fall together. A plane of more than 2^23 pixels is written in windows, each by itself.
     """
-    bank, pictures = models_of(models, options), images_of(images, labels, options)
+    if Path(images).is_dir() and out.resolve().is_relative_to(Path(images).resolve()):
+        raise OptionError(
+            f"--out {out} lies inside IMAGES, '{images}': what is written would be taken for "
+            "images the next time; name another folder"
+        )
+    bank, pictures = models_of(models, options), images_of(images, None, options)
+    refs: list[ImageRef] = list(pictures)
+    if labels is not None:
+        labelled = {ref.name: ref for ref in images_of(images, labels, options)}
+        refs = [_Drawn(ref, labelled.get(ref.name)) for ref in refs]
     prepare_folder(out)
-    refs = list(pictures)
     names = _file_names([ref.name for ref in refs])
     rows, failed = [], []
-    run = predict(bank, refs, device=options["device"], jobs=options["jobs"])
-    for found in run:
+    assumed: dict[str, list[str]] = {}
+    for found in predict(bank, refs, device=options["device"], jobs=options["jobs"]):
         if found.seen is None:
             where = ": ".join(filter(None, (found.model, found.image)))
             failed.append(f"  {where}: {found.reason}")
@@ -61,14 +70,41 @@ def predict_command(
         found_in = seen_by(found.seen.reference, instances=True)
         counts = [f"{found_in['objects']:g}", f"{found_in['foreground']:.1%}"]
         rows.append([found.model, found.image, *counts])
+        for note in found.notes:
+            assumed.setdefault(note, [])
+            assumed[note] += [found.model] * (found.model not in assumed[note])
     if rows:
         say(text_table(["model", "image", "objects", "foreground"], rows, left=[0, 1]))
+    if assumed:
+        told_of = (f"  {', '.join(models)}: {note}" for note, models in assumed.items())
+        say("\nassumed\n" + "\n".join(told_of))
+    lacking = [
+        f"  {ref.name}: {ref.lacks}" for ref in refs if isinstance(ref, _Drawn) and ref.lacks
+    ]
+    if lacking:
+        say("\nwithout labels\n" + "\n".join(lacking))
     lost = [*failed, *(f"  {name}: {reason}" for name, reason in pictures.skipped)]
     if lost:
         say("\nnot predicted\n" + "\n".join(lost))
     if rows:
-        say(f"\nwritten: label images (.tif) and pictures (.png) in {out}")
+        say(f"\nwritten: label images (_labels.tif) and pictures (_outlines.png) in {out}")
     return 3 if rows and lost else 1 if lost else 0
+
+
+class _Drawn:
+    """An image with its labels, or without where they cannot be had: they are drawn, no more."""
+
+    def __init__(self, plain: ImageRef, labelled: ImageRef | None) -> None:
+        self.name, self.group = plain.name, plain.group
+        self._plain, self._labelled, self.lacks = plain, labelled, ""
+
+    def load(self) -> Image:
+        if self._labelled is not None:
+            try:
+                return self._labelled.load()
+            except ImageError as error:
+                self.lacks = reason_of(error).removeprefix(f"{self.name}: ")
+        return self._plain.load()
 
 
 def _write(seen: Observation, target: Path) -> None:
@@ -77,9 +113,9 @@ def _write(seen: Observation, target: Path) -> None:
     assert labels is not None
     prepare_folder(target.parent)
     try:
-        write_labels(target.with_name(f"{target.name}.tif"), labels)
+        write_labels(target.with_name(f"{target.name}_labels.tif"), labels)
         drawn = Picture.fromarray(overlay(seen.pixels, labels, seen.truth))
-        drawn.save(target.with_name(f"{target.name}.png"))
+        drawn.save(target.with_name(f"{target.name}_outlines.png"))
     except OSError as error:
         raise OutputError(f"'{target}' cannot be written: {error.strerror or error}") from error
 

@@ -21,6 +21,7 @@ __all__ = [
     "channel_roles",
     "describe",
     "is_probability",
+    "role_named",
 ]
 
 BOUNDARY = "boundary"
@@ -206,7 +207,7 @@ def channel_roles(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...
     >>> channel_roles(["channel0"])
     (('foreground',), ("the only output channel, 'channel0', is taken as foreground",))
     """
-    found = [_role(name) for name in names]
+    found = [role_named(name) for name in names]
     if len(names) == 1:
         if found[0] == FOREGROUND:
             return (FOREGROUND,), ()
@@ -264,8 +265,14 @@ def describe(description: ModelDescription) -> str:
     return "\n".join(lines)
 
 
-def _role(name: str) -> str | None:
-    """The role a channel's name tells of, if any."""
+def role_named(name: str) -> str | None:
+    """The role a channel's name tells of, if any.
+
+    Examples
+    --------
+    >>> role_named("cell membrane"), role_named("nuclei"), role_named("vessel")
+    ('boundary', 'foreground', None)
+    """
     words = _words(name)
     if words & _OTHER:
         return None

@@ -74,21 +74,23 @@ def translated(described: "ModelDescr", written: Mapping[str, Any], root: Path) 
 
 
 def _decoder(written: Mapping[str, Any]) -> tuple[Any, float]:
-    """What makes objects of the maps, and the threshold, if the description says so."""
+    """What makes objects of the maps, and the threshold, if the description says so.
+
+    What makes no sense stays in it, to be told where objects are asked for.
+    """
     config = written.get("config")
     entry = config.get("decoder") if isinstance(config, Mapping) else None
     if not isinstance(entry, Mapping):
-        return (None if entry is None else str(entry)), 0.5
+        return entry, 0.5
     stated = {str(key): value for key, value in entry.items()}
-    threshold = stated.pop("threshold", 0.5)
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+    try:
+        threshold = float(stated.get("threshold", 0.5))
+    except (TypeError, ValueError):
         threshold = math.nan
     if not 0 <= threshold < 1:
-        raise DescriptorError(
-            f"config: decoder: threshold is {entry['threshold']!r}, expected a probability in "
-            "[0, 1)"
-        )
-    return stated, float(threshold)
+        return stated, 0.5
+    stated.pop("threshold", None)
+    return stated, threshold
 
 
 def _only_input(described: "ModelDescr") -> int:

@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from onnx_cte.bank import Bank, Evidence
 from onnx_cte.estimators.silence import median_of_images, objects_of, seen_by
 from onnx_cte.metrics import metric_named
+from onnx_cte.metrics.masks import is_mask
 from onnx_cte.needs import Needs
 from onnx_cte.types import Observation
 
@@ -51,7 +54,22 @@ class Accuracy:
         instances = metric.compares == "labels"
         found = objects_of(reference, seen.image) if instances else reference.classes
         value = metric.function(found, seen.truth)
-        return {"value": value, **seen_by(reference, instances=instances)}
+        evidence = {"value": value, **seen_by(reference, instances=instances)}
+        return {**evidence, "mask": float(is_mask(seen.truth))} if instances else evidence
+
+    def remarks(self, bank: Bank) -> tuple[str, ...]:
+        """Whether the labels look like masks, where objects are compared with them."""
+        if not self.needs.instances:
+            return ()
+        masks = np.nanmax(bank.column("mask"), axis=0, initial=0)
+        count = int(masks.sum())
+        if 2 * count < len(masks):
+            return ()
+        return (
+            f"{count} of {len(masks)} label images hold a number or two for many separate pieces, "
+            f"as masks do: {self.metric} compares objects, give labels with a number for each "
+            "object, or compare foregrounds with --performance f1",
+        )
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         return median_of_images(bank, bank.column("value"))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from onnx_cte.errors import unknown_name
+from onnx_cte.errors import OptionError, unknown_name
 from onnx_cte.metrics import masks, matching, rand
 
 
@@ -90,6 +90,13 @@ def metric_named(name: str, purpose: Literal["consistency", "performance"]) -> M
     'classes'
     """
     fitting = {key: metric for key, metric in METRICS.items() if metric.purpose == purpose}
+    if name in METRICS and name not in fitting:
+        other = METRICS[name].purpose
+        raise OptionError(
+            f"'{name}' measures {other}, expected a metric of {purpose}; there are: "
+            f"{', '.join(sorted(fitting))}. (`onnx-cte rank --metric` and `evaluate --metric` take "
+            "consistency, `evaluate --performance` takes performance)"
+        )
     if name not in fitting:
         raise unknown_name(f"{purpose} metric", name, fitting)
     return fitting[name]

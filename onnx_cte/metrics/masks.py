@@ -7,9 +7,12 @@ import math
 from typing import Any, Literal
 
 import numpy as np
+import scipy  # its parts are imported when first used: slow, and masks alone need none
 from numpy.typing import NDArray
 
 Region = Literal["union", "all"]
+# Separate pieces of one number, from which on it is taken for a mask.
+_PIECES = 5
 
 
 def normalized_hamming(reference: NDArray[Any], perturbed: NDArray[Any]) -> float:
@@ -252,6 +255,36 @@ def f1_classes(prediction: NDArray[Any], truth: NDArray[Any]) -> float:
     if not classes:
         return math.nan
     return float(np.mean([f1(prediction == c, truth == c) for c in classes]))
+
+
+def is_mask(labels: NDArray[np.integer]) -> bool:
+    """Whether a label image looks like a mask, or class indices, rather than objects.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        0 is background.
+
+    Returns
+    -------
+    bool
+        If at most two numbers stand for at least five separate pieces each.
+
+    Examples
+    --------
+    >>> dots = np.zeros((20, 20), int)
+    >>> dots[::4, ::4] = 1
+    >>> is_mask(dots), is_mask(dots * np.arange(1, 21))
+    (True, False)
+    """
+    present = labels[labels != 0]
+    if not present.size:
+        return False
+    low, high = present.min(), present.max()
+    if not ((present == low) | (present == high)).all():
+        return False
+    pieces = scipy.ndimage.label(labels != 0)[1]
+    return bool(pieces >= _PIECES * (1 + (low != high)))
 
 
 def _decide(probabilities: NDArray[np.floating], threshold: float, exclusive: bool) -> NDArray[Any]:

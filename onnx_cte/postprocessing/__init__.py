@@ -11,6 +11,7 @@ from onnx_cte.postprocessing.flows import Flows
 from onnx_cte.postprocessing.foreground import Foreground, Watershed
 from onnx_cte.postprocessing.membranes import Boundary
 from onnx_cte.postprocessing.parsing import (
+    as_decoder,
     decoder_named,
     decoder_of_config,
     decoder_text,
@@ -30,6 +31,7 @@ __all__ = [
     "Stars",
     "ThreeClass",
     "Watershed",
+    "as_decoder",
     "decoder_for",
     "decoder_named",
     "decoder_of_config",

@@ -91,6 +91,28 @@ def parse_decoder(text: str) -> Decoder:
     return decoder_named(name, **options)
 
 
+def as_decoder(given: object) -> Decoder | None:
+    """A decoder however it is stated: as a text, a mapping, an object of its own, or None.
+
+    Raises
+    ------
+    OptionError
+        If it is none of these, or as `decoder_of_config`.
+    """
+    if given is None or isinstance(given, str | Mapping):
+        return None if given is None else decoder_of_config(given)
+    if isinstance(given, type) or not all(
+        callable(getattr(given, method, None)) for method in ("refuses", "decode")
+    ):
+        raise OptionError(
+            f"{given!r} is no decoder: expected a text such as 'watershed,min_size=50', or an "
+            "object with the methods refuses and decode"
+        )
+    found: Any = given
+    decoder: Decoder = found
+    return decoder
+
+
 def decoder_text(decoder: Decoder) -> str:
     """The text from which `parse_decoder` makes an equal decoder, every option written out.
 
@@ -158,6 +180,11 @@ def _options(name: str) -> dict[str, Any]:
 
 
 def _unknown_option(name: str, option: str) -> OptionError:
+    if option == "threshold":
+        return OptionError(
+            f"the threshold is no option of decoder {name}, since the foreground has it too: write "
+            "--threshold, or in a description `threshold` with a probability in [0, 1)"
+        )
     return unknown_name(f"option of decoder {name}", option, _options(name))
 
 

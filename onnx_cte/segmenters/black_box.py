@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from onnx_cte.errors import OptionError
 from onnx_cte.needs import Needs
-from onnx_cte.postprocessing import parse_decoder, refusal
+from onnx_cte.postprocessing import as_decoder, refusal
 from onnx_cte.preprocessing import named_steps
 from onnx_cte.segmenters.decoding import Decoding, decoding_by_channels, told
 from onnx_cte.segmenters.network import layout
@@ -93,8 +93,7 @@ class BlackBox:
         minimum, step = size
         side = (minimum, step) if step else minimum
         self.name = name
-        if isinstance(decoder, str):
-            decoder = parse_decoder(decoder)
+        decoder = as_decoder(decoder)
         if decoder is None:
             self._decoding = decoding_by_channels(roles, roles, dimensions)
         elif reason := refusal(decoder, roles, dimensions):

@@ -61,7 +61,9 @@ def decoding_of(description: ModelDescription, stated: Decoder | None) -> Decodi
             described = decoder_of_config(description.decoder)
         except OptionError as error:
             return Decoding(None, f"its description, config: decoder: {error}")
-        return _checked(_on_grid(described, description), roles, dimensions)
+        described = _on_grid(described, description)
+        note = f"objects by decoder {told(described)} (as described)"
+        return _checked(described, roles, dimensions, note)
     found = decoding_by_channels(roles, names, dimensions)
     return (
         found

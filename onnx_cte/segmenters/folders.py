@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from onnx_cte.errors import NothingToRank, OptionError, unknown_name
-from onnx_cte.postprocessing import parse_decoder
+from onnx_cte.postprocessing import as_decoder
 from onnx_cte.preprocessing import named_steps
 from onnx_cte.segmenters.onnx_model import TILE_LIMIT, OnnxModel
 from onnx_cte.types import Decoder
@@ -80,8 +80,7 @@ def open_models(
             f"both foreground ({foreground}) and roles ({', '.join(roles)}) are given: roles say "
             "which channel is the foreground"
         )
-    if isinstance(decoder, str):
-        decoder = parse_decoder(decoder)
+    decoder = as_decoder(decoder)
     sources = [source] if isinstance(source, str | Path) else list(source)
     found: dict[str, Path] = {}
     for start in map(Path, sources):

@@ -144,7 +144,8 @@ class OnnxModel:
         stated = {"normalize": self.normalize, "foreground": self.foreground, "roles": self.roles}
         for option, value in stated.items():
             if value is not None:
-                notes.append(f"--{option} {value} not used: the package's description says it")
+                shown = ",".join(value) if isinstance(value, tuple) else value
+                notes.append(f"--{option} {shown} not used: the package's description says it")
         described = replace(described, notes=tuple(notes))
         raw = _trial(described, network)
         final_op = signature.final_ops[described.output.index]

@@ -4,18 +4,27 @@ A description may leave it open, and a bare file always does, so a trial run is 
 beyond [0, 1] are logits, channels that sum to one are classes that exclude each other.
 """
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_cte.descriptor import BOUNDARY, ModelDescription, Step, channel_roles, is_probability
+from onnx_cte.descriptor import (
+    BOUNDARY,
+    ModelDescription,
+    Step,
+    channel_roles,
+    is_probability,
+    role_named,
+)
 from onnx_cte.errors import InferenceError, OptionError
 from onnx_cte.preprocessing import apply_steps
 from onnx_cte.segmenters.network import layout
 from onnx_cte.types import BACKGROUND, FOREGROUND
 
+_MEANT = (FOREGROUND, BOUNDARY, BACKGROUND)
 _TOLERANCE = 1e-2  # of probabilities and of their sum, in half precision and over many classes
 # Steps of a description, or operators of a graph, after which values are probabilities.
 _FINAL = {"sigmoid", "softmax", "binarize", "clip", "hardsigmoid"}
@@ -102,7 +111,7 @@ def settle(
     elif not _FINAL & {final_op.lower(), *(step.name for step in steps)}:
         notes.append("output lies in [0, 1] on a trial image: taken as probabilities")
     sums_to_one = channels > 1 and bool(np.abs(maps.sum(axis=1) - 1).max() < _TOLERANCE)
-    found, assumed = _roles(description, found, sums_to_one, foreground)
+    found, assumed = _roles(description, found, sums_to_one, foreground, roles is not None)
     if threshold is not None:
         assumed += (
             f"threshold {threshold:g} is not used: the most probable class wins"
@@ -137,6 +146,19 @@ def _named(
             f"{description.name}: {len(names)} roles are stated ({', '.join(names)}), its output "
             f"has {channels} channels; expected a role for each"
         )
+    for place, name in enumerate(names):
+        if not name or name in names[:place]:
+            odd = f"'{name}' once more" if name else "empty"
+            raise OptionError(
+                f"{description.name}: role number {place + 1} of {', '.join(names)} is {odd}; "
+                "expected a name of its own for each"
+            )
+        near = difflib.get_close_matches(name.lower(), _MEANT, n=1, cutoff=0.8)
+        if near and role_named(name) is None:
+            raise OptionError(
+                f"{description.name}: role '{name}': did you mean '{near[0]}'? A class of that "
+                "name needs one that is less alike"
+            )
     meant, notes = channel_roles(names)
     return replace(
         description,
@@ -175,6 +197,7 @@ def _roles(
     roles: tuple[str, ...],
     sums_to_one: bool,
     foreground: int | None,
+    stated: bool,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Final roles, and what was assumed for them."""
     channels = len(roles)
@@ -183,7 +206,7 @@ def _roles(
     if channels == 1:
         return (FOREGROUND,), ()
     if sums_to_one:
-        if {BACKGROUND, BOUNDARY} & set(description.roles):
+        if stated or {BACKGROUND, BOUNDARY} & set(description.roles):
             return roles, ()  # what they are called says more than a sum
         place = _unnamed_background(description, roles)
         classes = tuple(

@@ -243,6 +243,11 @@ def _prediction(
         if recipe.decoder is None:
             raise NotOffered("there is no decoder that makes objects of this network's channels")
         labels = recipe.decoder.decode(Prediction(maps, recipe.roles, recipe.threshold))
+        if labels.shape != maps.shape[1:] or labels.dtype.kind not in "iu":
+            raise InferenceError(
+                f"decoder {recipe.decoder!r} gave {labels.dtype} of shape {labels.shape}, expected "
+                f"integers of shape {maps.shape[1:]}"
+            )
         if perturbation is not None:
             labels = np.asarray(perturbation.restore(labels[None]))[0]
         labels = labels[inner]

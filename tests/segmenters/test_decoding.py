@@ -1,14 +1,17 @@
 """Which decoder a model gets, and that its objects are those of the whole image."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.ndimage
-from networks import FLOAT, blur, save
+from networks import FLOAT, blur, classes, save
 from onnx import helper
+from packages import FORMAT_05, package
 
 from onnx_cte.descriptor import ModelDescription, Size, TensorSpec
+from onnx_cte.descriptor.package import read_package
 from onnx_cte.errors import InferenceError, OptionError
 from onnx_cte.metrics.rand import rand_fscore
 from onnx_cte.needs import Needs
@@ -18,6 +21,7 @@ from onnx_cte.postprocessing import (
     Foreground,
     ForegroundBoundary,
     Stars,
+    ThreeClass,
     Watershed,
     parse_decoder,
 )
@@ -93,6 +97,88 @@ def test_roles_of_a_bare_file(tmp_path):
         opened(path, roles=["a", "b", "c"])
     with pytest.raises(OptionError, match=r"both foreground \(1\) and roles"):
         open_models(path, foreground=1, roles=["foreground", "boundary"])
+
+
+@pytest.mark.parametrize(
+    ("roles", "complaint"),
+    [
+        (("forground", "boundary"), "role 'forground': did you mean 'foreground'"),
+        (("foreground", ""), "role number 2 of foreground,  is empty"),
+        (("boundary", "boundary"), "role number 2 of boundary, boundary is 'boundary' once more"),
+    ],
+)
+def test_roles_that_cannot_be_meant(tmp_path, roles, complaint):
+    with pytest.raises(OptionError, match=complaint):
+        opened(channels(tmp_path / "net.onnx", 20, -20), roles=roles)
+
+
+def test_roles_say_more_than_a_sum(tmp_path):
+    path = classes(tmp_path / "net.onnx")
+    assert opened(path).description.roles == ("background", "class1", "class2")
+    named = opened(path, roles=["nucleus", "cytoplasm", "rest"]).description.roles
+    assert named == ("foreground", "cytoplasm", "rest")
+    three = opened(path, roles=["background", "inside", "edge"])
+    assert three.description.roles == ("background", "foreground", "boundary")
+    assert three.decoding.decoder == ThreeClass()
+
+
+@pytest.mark.parametrize("given", [7, Foreground, object()])
+def test_what_is_no_decoder(tmp_path, given):
+    with pytest.raises(OptionError, match="is no decoder: expected a text such as"):
+        open_models(blur(tmp_path / "net.onnx"), decoder=given)
+    with pytest.raises(OptionError, match="is no decoder"):
+        BlackBox("box", lambda tensor: tensor, decoder=given)
+    assert opened(tmp_path / "net.onnx", decoder={"name": "watershed"}).decoding.decoder == (
+        Watershed()
+    )
+
+
+def test_what_a_decoder_from_elsewhere_gives_is_checked():
+    class Small:
+        name = "small"
+
+        def refuses(self, roles, dimensions):
+            return ""
+
+        def decode(self, prediction):
+            return np.ones((3, 3), np.int32)
+
+    box = BlackBox("box", lambda tensor: tensor.clip(0, 1), normalize="none", decoder=Small())
+    with pytest.raises(InferenceError, match=r"gave int32 of shape \(3, 3\), expected integers"):
+        box.observe(IMAGE, OBJECTS, 0)
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        (["watershed", 5], r"a decoder is \['watershed', 5\], expected a text"),
+        ({"name": "watershed", "threshold": 2}, "write --threshold, or in a description"),
+        ({"min_size": 5}, "expected a 'name' too"),
+    ],
+)
+def test_nonsense_in_a_description_is_told_where_objects_are_asked_for(tmp_path, entry, complaint):
+    def change(content):
+        content["config"] = {"decoder": entry}
+
+    path = package(tmp_path / "net", FORMAT_05, change)
+    found = read_package(path, None)
+    assert found.threshold == 0.5
+    decoding = decoding_of(found, None)
+    assert decoding.decoder is None
+    assert re.search(complaint, decoding.reason)
+    assert decoding_of(found, Watershed()).decoder == Watershed()
+
+
+def test_the_decoder_and_the_threshold_of_a_description(tmp_path):
+    def change(content):
+        content["config"] = {"decoder": {"name": "watershed", "min_size": 7, "threshold": 0.3}}
+
+    path = package(tmp_path / "net", FORMAT_05, change)
+    found = read_package(path, None)
+    assert found.threshold == 0.3
+    decoding = decoding_of(found, None)
+    assert decoding.decoder == Watershed(min_size=7)
+    assert "(as described)" in decoding.notes[0]
 
 
 def test_logits_beside_flows_stay_apart(tmp_path):

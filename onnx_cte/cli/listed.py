@@ -1,0 +1,43 @@
+"""``onnx-cte list``: what there is by name."""
+
+from typing import Any
+
+import click
+
+from onnx_cte.cli.options import say, told
+from onnx_cte.errors import unknown_name
+from onnx_cte.estimators import known_estimators
+from onnx_cte.metrics import METRICS
+from onnx_cte.perturbations import AUTO, PERTURBATIONS
+from onnx_cte.postprocessing import DECODERS, decoder_text
+from onnx_cte.sweep import sweep
+from onnx_cte.tables import text_table
+
+
+@click.command("list")
+@click.argument("kind", required=False)
+@told
+def list_command(kind: str | None) -> int:
+    """Name the estimators, metrics, perturbations and decoders there are, one line each."""
+    rooms: dict[str, list[list[str]]] = {
+        "estimators": [[name, does] for name, does in sorted(known_estimators().items())],
+        "metrics": [[name, metric.summary] for name, metric in sorted(METRICS.items())],
+        "decoders": [
+            [name, f"{make.summary} ({decoder_text(make()).partition(',')[2]})"]
+            for name, make in sorted(DECODERS.items())
+        ],
+        "perturbations": [
+            [name, _summary(make)] for name, make in sorted({AUTO: sweep, **PERTURBATIONS}.items())
+        ],
+    }
+    if kind is not None and kind not in rooms:
+        raise unknown_name("kind of thing", kind, rooms)
+    tables = (
+        text_table([room, ""], rooms[room], left=[0, 1]) for room in rooms if kind in (None, room)
+    )
+    say("\n\n".join(tables))
+    return 0
+
+
+def _summary(thing: Any) -> str:
+    return (thing.__doc__ or "").strip().splitlines()[0].rstrip(".")
