@@ -6,6 +6,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner
 from PIL import Image as Picture
 
@@ -208,6 +209,23 @@ def test_masks_in_place_of_objects_are_told_of(target, tmp_path):
     assert "warning: 2 of 2 label images hold a number or two for many separate pieces" in text
     code, text = ran(*words, "--performance", "f1")
     assert "label images hold" not in text
+
+
+def test_a_stack_is_walked_slice_by_slice_by_networks_on_planes(target, tmp_path):
+    planes = [np.asarray(Picture.open(p)) for p in sorted((target / "images").iterdir())[:3]]
+    truth = [np.asarray(Picture.open(p)) for p in sorted((target / "labels").iterdir())[:3]]
+    for kind, stack in (("images", planes), ("labels", truth)):
+        (tmp_path / kind).mkdir()
+        options = {"metadata": {"axes": "ZYX"}, "photometric": "minisblack"}
+        tifffile.imwrite(tmp_path / kind / "a.tif", np.stack(stack), **options)
+    images = oc.Images(tmp_path / "images", tmp_path / "labels")
+    judges = [oc.CTE("rand_fscore"), oc.Accuracy("map")]
+    models = oc.open_models("models/nuclei/u2os_dense")
+    ranking, performance = oc.rank_each(models, images, judges)
+    assert list(ranking[0].by_image) == ["a.tif[z=0]", "a.tif[z=1]", "a.tif[z=2]"]
+    one_by_one = oc.Images(target / "images", target / "labels", limit=3)
+    apart = oc.rank(models, one_by_one, oc.Accuracy("map"))
+    assert list(performance[0].by_image.values()) == list(apart[0].by_image.values())
 
 
 def test_decoders_are_listed():

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 import numpy as np
 import scipy  # its parts are imported when first used: slow, and only decoding needs them
@@ -16,7 +17,10 @@ _NEAR = 2  # px around a sink within which no other bin holds more
 _SPREAD = 5  # px, how far a sink gathers bins
 _FEWEST_AT_PEAK = 10  # points; a sink has more
 _FEWEST_BESIDE = 2  # points; a bin that a sink gathers has more
-_DIFFUSED = 1 << 15  # px of the masks that heat spreads in at once
+_DIFFUSED = 1 << 15  # px of the windows that heat spreads in at once
+_STRETCH = 1 << 14  # px that take a step at once: their arrays stay in the cache
+_ROUNDED = 1  # binary digits after the first that are kept of a window's side
+_SPARSE = 0.6  # a box that is filled less may hold more than one piece
 
 
 def follow(
@@ -137,7 +141,8 @@ def flows_of_masks(labels: Labels) -> NDArray[np.float64]:
     """The field that Cellpose's networks learn: from every pixel of a mask towards its middle.
 
     Heat comes in at the pixel of the mask that is nearest to its mean and spreads to the
-    neighbours within the mask; the field is the direction in which the heat rises.
+    neighbours within the mask, for as many steps as Cellpose's; the field is the direction in
+    which the heat rises. The work is that of the masks' boxes times their sides.
 
     Parameters
     ----------
@@ -150,102 +155,145 @@ def flows_of_masks(labels: Labels) -> NDArray[np.float64]:
         Of length 1 within masks, 0 outside and where the heat is level.
     """
     flows = np.zeros((labels.ndim, labels.size))
-    for masks in _portions(_masks(labels)):
-        _heat_up(masks, labels, flows)
+    for window, masks in _portions(_masks(labels)):
+        _heat_up(window, masks, labels.shape, flows)
     return flows.reshape(labels.ndim, *labels.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class _Mask:
-    label: int
-    pixels: NDArray[np.intp]  # flat, in C order
+    first: tuple[int, ...]  # its first row, column in the image
+    sides: tuple[int, ...]  # of the box around it
+    pixels: NDArray[np.intp]  # those that heat can come to; flat in the image, in C order
     middle: int  # which of the pixels
     steps: int  # for how long heat spreads
 
 
-def _masks(labels: Labels) -> list[_Mask]:
-    """Every mask, the longest to heat first."""
-    found = []
+def _masks(labels: Labels) -> Iterator[_Mask]:
+    # Heat spreads to the corners too in planes, in volumes it does not; as Cellpose's.
+    beside = scipy.ndimage.generate_binary_structure(labels.ndim, 2 if labels.ndim == 2 else 1)
     for label, box in enumerate(scipy.ndimage.find_objects(labels), start=1):
-        where = np.nonzero(labels[box] == label)
-        offsets = [place + side.start for place, side in zip(where, box, strict=True)]
-        distance = sum((place - place.mean()) ** 2 for place in where)
-        sides = [side.stop - side.start for side in box]
+        mask = labels[box] == label
+        where = np.nonzero(mask)
+        middle = np.argmin(sum((place - place.mean()) ** 2 for place in where))
+        sides = mask.shape
         # As Cellpose: in planes two steps a px around the box, in volumes six.
         steps = 2 * (sum(sides) + 4) if labels.ndim == 2 else 6 * (sum(sides) + 3)
+        first = [side.start for side in box]
+        if len(where[0]) < _SPARSE * mask.size:
+            pieces, _ = scipy.ndimage.label(mask, beside)
+            warm = np.nonzero(pieces == pieces[tuple(place[middle] for place in where)])
+            middle -= np.count_nonzero(pieces[where][:middle] != pieces[warm][0])
+            where, lowest = warm, [int(place.min()) for place in warm]
+            sides = tuple(int(np.ptp(place)) + 1 for place in warm)
+            first = [start + low for start, low in zip(first, lowest, strict=True)]
+            where = tuple(place - low for place, low in zip(where, lowest, strict=True))
+        offsets = tuple(place + start for place, start in zip(where, first, strict=True))
         pixels = np.ravel_multi_index(offsets, labels.shape)
-        found.append(_Mask(label, pixels, int(np.argmin(distance)), steps))
-    return sorted(found, key=lambda mask: -mask.steps)
+        yield _Mask(tuple(first), sides, pixels, int(middle), steps)
 
 
-def _portions(masks: list[_Mask]) -> Iterator[list[_Mask]]:
-    portion: list[_Mask] = []
-    size = 0
-    for mask in masks:
-        portion.append(mask)
-        size += len(mask.pixels)
-        if size >= _DIFFUSED:
-            yield portion
-            portion, size = [], 0
-    if portion:
-        yield portion
+def _portions(masks: Iterator[_Mask]) -> Iterator[tuple[tuple[int, ...], list[_Mask]]]:
+    """Masks whose windows are alike, the longest to heat first, and the window.
 
-
-def _heat_up(masks: list[_Mask], labels: Labels, flows: NDArray[np.float64]) -> None:
-    """Write the flows of some masks, the longest to heat first, into (d, pixels)."""
-    pixels = np.concatenate([mask.pixels for mask in masks])
-    count = len(pixels)
-    ends = np.cumsum([len(mask.pixels) for mask in masks])
-    middles = np.array([mask.middle for mask in masks]) + np.concatenate([[0], ends[:-1]])
-    around = _neighbours(pixels, labels)
-    inside = around < count
-    rows = np.concatenate([[0], np.cumsum(inside.sum(axis=1))])
-    columns = around[inside]
-    heat = np.zeros(count + 1)  # the last one is outside of every mask: it stays cold
-    done = 0
-    active = len(masks)
-    while active:
-        # The last active one is through first; the matrix of the others is its upper part.
-        steps = masks[active - 1].steps
-        size, last = ends[active - 1], rows[ends[active - 1]]
-        spread = scipy.sparse.csr_array(
-            (np.ones(last), columns[:last], rows[: size + 1]), shape=(size, size)
-        )
-        for _ in range(steps - done):
-            heat[middles[:active]] += 1
-            heat[:size] = (spread @ heat[:size]) / around.shape[1]
-        done = steps
-        while active and masks[active - 1].steps == steps:
-            active -= 1
-    rise = np.stack(
-        [
-            heat[around[:, 2 + 2 * axis]] - heat[around[:, 1 + 2 * axis]]
-            for axis in range(labels.ndim)
-        ]
-    )
-    flows[:, pixels] = rise / (1e-60 + np.sqrt(np.sum(rise**2, axis=0)))
-
-
-def _neighbours(pixels: NDArray[np.intp], labels: Labels) -> NDArray[np.intp]:
-    """(n, k) for each pixel which pixels of the same mask heat comes from, n where there is none.
-
-    Itself comes first, then the one before and the one after along each dimension; in planes the
-    corners too.
+    A window is the box around the mask and an empty row and column after it.
     """
-    steps = [np.zeros(labels.ndim, np.intp)]
-    for axis in range(labels.ndim):
-        steps += [sign * np.eye(labels.ndim, dtype=np.intp)[axis] for sign in (-1, 1)]
-    if labels.ndim == 2:
-        steps += [np.array(corner, np.intp) for corner in product((-1, 1), repeat=2)]
-    number = np.full(labels.size, len(pixels), np.intp)
-    number[pixels] = np.arange(len(pixels))
-    places = np.stack(np.unravel_index(pixels, labels.shape), axis=-1)
-    flat = labels.ravel()
-    around = np.empty((len(pixels), len(steps)), np.intp)
-    for k, step in enumerate(steps):
-        there = places + step
-        within = ((there >= 0) & (there < labels.shape)).all(axis=1)
-        other = np.ravel_multi_index(tuple(there.T), labels.shape, mode="clip")
-        same = within & (flat[other] == flat[pixels])
-        around[:, k] = np.where(same, number[other], len(pixels))
-    return around
+    alike: dict[tuple[int, ...], list[_Mask]] = {}
+    for mask in masks:
+        window = []
+        for side in mask.sides:
+            unit = 1 << max(side.bit_length() - 1 - _ROUNDED, 0)
+            window.append(-(-side // unit) * unit + 1)
+        alike.setdefault(tuple(window), []).append(mask)
+    for shape, some in alike.items():
+        some.sort(key=lambda mask: -mask.steps)
+        share = max(_DIFFUSED // prod(shape), 1)
+        for start in range(0, len(some), share):
+            yield shape, some[start : start + share]
+
+
+def _heat_up(
+    window: tuple[int, ...],
+    masks: list[_Mask],
+    shape: tuple[int, ...],
+    flows: NDArray[np.float64],
+) -> None:
+    """Write the flows of some masks, the longest to heat first, into (d, pixels).
+
+    Their windows lie one after the other in a flat array, and an empty stretch on either side.
+    """
+    strides = [prod(window[axis + 1 :]) for axis in range(len(window))]
+    size, margin = prod(window), 2 * strides[0]
+    heat = _Heat(len(masks) * size, margin, strides)
+    places = []
+    for number, mask in enumerate(masks):
+        at = margin + number * size - np.dot(mask.first, strides)
+        for place, stride in zip(np.unravel_index(mask.pixels, shape), strides, strict=True):
+            at = at + place * stride
+        heat.let_in(at)
+        places.append(at)
+    middles = np.array([at[mask.middle] for mask, at in zip(masks, places, strict=True)])
+    done, active = 0, len(masks)
+    while active:
+        # The last active one is through first, and its window lies after those of the others.
+        for _ in range(done, masks[active - 1].steps):
+            heat.spread(middles[:active], active * size)
+        done = masks[active - 1].steps
+        while active and masks[active - 1].steps == done:
+            active -= 1
+            rise = heat.rise(places[active])
+            flows[:, masks[active].pixels] = rise / (1e-60 + np.sqrt(np.sum(rise**2, axis=0)))
+
+
+class _Heat:
+    """Heat at the places of a flat array that has an empty margin at either end.
+
+    What mirrors each other stays equal to the last digit: opposite neighbours are added first.
+    """
+
+    def __init__(self, places: int, margin: int, strides: list[int]) -> None:
+        self._margin, self._strides = margin, strides
+        self._now = np.zeros(places + 2 * margin)
+        self._next = np.zeros_like(self._now)
+        self._share = np.zeros_like(self._now)  # of the sum over itself and the neighbours
+        self._column = np.empty(_STRETCH + 2)
+
+    def let_in(self, places: NDArray[np.intp]) -> None:
+        """Heat spreads to these; all others stay cold."""
+        self._share[places] = 1 / (9 if len(self._strides) == 2 else 7)
+
+    def spread(self, middles: NDArray[np.intp], count: int) -> None:
+        """One step of the first so many places, with new heat in the middles."""
+        self._now[middles] += 1
+        end = self._margin + count
+        for start in range(self._margin, end, _STRETCH):
+            stop = min(start + _STRETCH, end)
+            if len(self._strides) == 2:
+                self._plane(start, stop)
+            else:
+                self._volume(start, stop)
+        self._now, self._next = self._next, self._now
+
+    def _plane(self, start: int, stop: int) -> None:
+        """The mean with all eight neighbours."""
+        now, out, row = self._now, self._next[start:stop], self._strides[0]
+        column = self._column[: stop - start + 2]
+        np.add(now[start - 1 - row : stop + 1 - row], now[start - 1 + row : stop + 1 + row], column)
+        column += now[start - 1 : stop + 1]
+        np.add(column[:-2], column[2:], out)
+        out += column[1:-1]
+        out *= self._share[start:stop]
+
+    def _volume(self, start: int, stop: int) -> None:
+        """The mean with the six neighbours that share a face."""
+        now, out, pair = self._now, self._next[start:stop], self._column[: stop - start]
+        out[:] = now[start:stop]
+        for stride in self._strides:
+            np.add(now[start - stride : stop - stride], now[start + stride : stop + stride], pair)
+            out += pair
+        out *= self._share[start:stop]
+
+    def rise(self, places: NDArray[np.intp]) -> NDArray[np.float64]:
+        """(d, n) along each dimension, from the place before to the one after."""
+        pairs = [self._now[places + step] - self._now[places - step] for step in self._strides]
+        return np.stack(pairs)

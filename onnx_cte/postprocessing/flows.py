@@ -15,7 +15,7 @@ from onnx_cte.postprocessing.labelling import Labels, numbered, sizes
 from onnx_cte.postprocessing.options import refused_dimensions, settle_number, settle_whole
 from onnx_cte.types import BACKGROUND, FOREGROUND, Prediction
 
-_PROBABILITY = re.compile(r"foreground|(cell[ _-]?)?prob(ability)?|cell[ _-]?prob(ability)?", re.I)
+_PROBABILITY = re.compile(r"foreground|(cell[ _-]?)?prob(ability)?", re.I)
 _AXIS = re.compile(r"(?:(?:flows?|vectors?|grad(?:ient)?|dp)[ _-]*d?|d)([zyx])", re.I)
 _NUMBER = re.compile(r"(?:flows?|vectors?|dp)[ _-]*(\d+)", re.I)
 
@@ -152,9 +152,10 @@ class Flows:
         ends = follow(np.where(inside, flow, np.float32(0)), np.argwhere(inside), self.niter)
         labels[inside] = grouped(ends, inside.shape)
         labels = _without(labels, sizes(labels) > self.max_share * labels.size)
+        labels = numbered(labels, self.min_size)  # no flows of masks that are dropped anyway
         if self.flow_threshold > 0:
             labels = _without(labels, _flow_errors(labels, flow) > self.flow_threshold)
-        return numbered(_filled(numbered(labels, self.min_size)), self.min_size)
+        return numbered(_filled(labels), self.min_size)
 
 
 def _without(labels: Labels, dropped: NDArray[np.bool_]) -> Labels:

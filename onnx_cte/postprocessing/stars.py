@@ -7,13 +7,13 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
-import skimage  # its parts are imported when first used: slow, and only decoding needs them
 from numpy.typing import NDArray
 
 from onnx_cte.errors import OptionError
 from onnx_cte.postprocessing.labelling import numbered
 from onnx_cte.postprocessing.options import settle_number, settle_whole
-from onnx_cte.postprocessing.polygons import corners, survivors
+from onnx_cte.postprocessing.polygons import corners
+from onnx_cte.postprocessing.suppression import survivors
 from onnx_cte.types import BACKGROUND, FOREGROUND, Prediction
 
 _FEWEST_RAYS = 3
@@ -40,7 +40,8 @@ class Stars:
     border of the grid. It differs in two points. Of equally probable candidates stardist takes
     the one that its sorting happens to put first, here it is the topmost, then leftmost. Shared
     areas are exact, where stardist rounds the corners of what is shared to whole px: pairs whose
-    overlap is within some hundredths of the threshold may be decided otherwise.
+    overlap is near the threshold may be decided otherwise (a hundredth as a rule, a quarter for
+    tiny or spiky polygons).
     The classes that some StarDist networks predict beside the rays are not used.
 
     Parameters
@@ -126,6 +127,8 @@ class Stars:
         OptionError
             If the channels cannot be served; `refuses` says the same.
         """
+        from skimage import draw  # slow to import, and only this decoder needs it
+
         if reason := self.refuses(prediction.roles, prediction.maps.ndim - 1):
             raise OptionError(f"decoder '{self.name}' {reason}")
         centres, distances = self._candidates(prediction)
@@ -133,7 +136,7 @@ class Stars:
         shape = prediction.maps.shape[1:]
         labels = np.zeros(shape, np.int32)
         outlines = corners(centres[kept], distances[kept])
-        pixels: Any = skimage.draw.polygon  # untyped
+        pixels: Any = draw.polygon  # untyped
         for number in range(len(outlines), 0, -1):  # the most probable one comes last, on top
             rows, columns = outlines[number - 1].T
             labels[pixels(rows, columns, shape)] = number
@@ -158,4 +161,4 @@ class Stars:
         for k, plane in enumerate(rays):
             distances[:, k] = plane[rows, columns]
         centres = np.stack([rows, columns], axis=-1) * self.grid
-        return centres, np.maximum(distances, _SHORTEST)
+        return centres, np.maximum(distances, _SHORTEST, out=distances)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy
 
 from onnx_cte.errors import OptionError
 from onnx_cte.postprocessing.flow_fields import flows_of_masks, follow, grouped
@@ -347,8 +348,78 @@ def test_no_masks_have_no_flows():
     assert not flows_of_masks(np.zeros((5, 6), np.int32)).any()
 
 
+def heated(labels):
+    """The flows of masks, the plain way: one mask after the other, in the whole image."""
+    flows = np.zeros((labels.ndim, *labels.shape))
+    plane = labels.ndim == 2
+    beside = np.ones((3, 3)) if plane else scipy.ndimage.generate_binary_structure(3, 1)
+    for number in range(1, labels.max() + 1):
+        mask = labels == number
+        places = np.argwhere(mask)
+        middle = places[np.argmin(((places - places.mean(axis=0)) ** 2).sum(axis=1))]
+        extent = (np.ptp(places, axis=0) + 1).sum()
+        heat = np.zeros(labels.shape)
+        for _ in range(2 * (extent + 4) if plane else 6 * (extent + 3)):
+            heat[tuple(middle)] += 1
+            heat = scipy.ndimage.convolve(heat, beside / beside.sum(), mode="constant") * mask
+        outside = np.pad(heat, 1)
+        for axis in range(labels.ndim):
+            rise = np.roll(outside, -1, axis) - np.roll(outside, 1, axis)
+            flows[axis][mask] = rise[(slice(1, -1),) * labels.ndim][mask]
+    return flows / (1e-60 + np.sqrt((flows**2).sum(axis=0)))
+
+
+@pytest.mark.parametrize("shape", [(40, 47), (12, 13, 14)])
+@pytest.mark.parametrize("seed", range(4))
+def test_flows_of_ragged_masks_are_those_found_the_plain_way(shape, seed):
+    rng = np.random.default_rng(seed)
+    places = np.argwhere(np.ones(shape))
+    seeds = rng.uniform(0, shape, (7, len(shape)))
+    nearest = ((places[:, np.newaxis] - seeds) ** 2).sum(axis=-1).argmin(axis=1).reshape(shape)
+    # Masks that touch, with holes, pieces apart and single pixels; they reach the border.
+    labels = np.where(rng.uniform(size=shape) < 0.55, nearest + 1, 0).astype(np.int32)
+    found, plain = flows_of_masks(labels), heated(labels)
+    apart = np.abs(found - plain).max(axis=0) > 1e-6
+    assert (apart & (labels > 0)).sum() <= 2  # where the heat is level but for rounding
+    assert (found != 0).any(axis=0).mean() > 0.2
+
+
+def test_pieces_that_heat_does_not_come_to_have_no_flow():
+    labels = np.zeros((12, 40), np.int32)
+    labels[1:11, 2:12] = labels[5, 14] = labels[2:4, 36:39] = 1
+    flows = flows_of_masks(labels)
+    assert not flows[:, :, 13:].any()
+    assert flows[:, 1:11, 2:12].any(axis=0).mean() > 0.9
+    np.testing.assert_allclose(flows, heated(labels), atol=1e-9)
+
+
+def test_the_very_middle_of_a_symmetric_mask_is_level():
+    labels = discs((25, 25), (12, 12, 9))
+    flows = flows_of_masks(labels)
+    assert flows[:, 12, 12].tolist() == [0, 0]
+    assert not flows[0, 12].any()
+    assert np.array_equal(flows[0], -flows[0, ::-1])
+    assert np.array_equal(flows[1], -flows[1, :, ::-1])
+
+
+def test_flows_are_not_found_for_masks_that_are_dropped_anyway(monkeypatch):
+    truth = discs((60, 60), (14, 14, 5), (14, 44, 9), (40, 30, 16))
+    sizes = np.bincount(truth.ravel())
+    seen = []
+
+    def watched(labels):
+        seen.extend(np.bincount(labels.ravel())[1:].tolist())
+        return flows_of_masks(labels)
+
+    monkeypatch.setattr("onnx_cte.postprocessing.flows.flows_of_masks", watched)
+    options = {"min_size": int(sizes[1]) + 1, "max_share": (sizes[3] - 1) / truth.size}
+    assert Flows(**options).decode(predicted(truth)).max() == 1
+    assert seen == [sizes[2]]
+
+
 def test_masks_in_several_portions(monkeypatch):
     labels = discs((60, 60), (12, 12, 8), (12, 40, 5), (40, 15, 11), (42, 45, 9))
     whole = flows_of_masks(labels)
     monkeypatch.setattr("onnx_cte.postprocessing.flow_fields._DIFFUSED", 1)
+    monkeypatch.setattr("onnx_cte.postprocessing.flow_fields._STRETCH", 37)
     np.testing.assert_array_equal(flows_of_masks(labels), whole)

@@ -7,8 +7,10 @@ import pytest
 from skimage.draw import polygon2mask
 
 from onnx_cte.errors import OptionError
-from onnx_cte.postprocessing.polygons import area, corners, overlap_area, survivors
+from onnx_cte.postprocessing import suppression
+from onnx_cte.postprocessing.polygons import area, corners, overlap_area, shared_areas
 from onnx_cte.postprocessing.stars import Stars
+from onnx_cte.postprocessing.suppression import survivors
 from onnx_cte.types import Prediction
 
 SQUARE = np.array([[0.0, 0.0], [0.0, 4.0], [4.0, 4.0], [4.0, 0.0]])
@@ -262,6 +264,14 @@ def test_an_area_shared_in_two_pieces():
     assert overlap_area(comb, bar[np.newaxis]).tolist() == pytest.approx([6])
 
 
+def test_areas_shared_pair_by_pair():
+    ones = np.stack([SQUARE, SQUARE + 7, SQUARE / 2])
+    others = np.stack([SQUARE + np.array([1, 2]), SQUARE, SQUARE])
+    assert shared_areas(ones, others).tolist() == [6, 0, 4]
+    assert shared_areas(np.tile(ones, (100, 1, 1)), np.tile(others, (100, 1, 1))).sum() == 1000
+    assert shared_areas(ones[:0], others[:0]).tolist() == []
+
+
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("whole", [False, True])
 def test_shared_areas_are_those_of_fine_masks(seed, whole):
@@ -276,6 +286,26 @@ def test_shared_areas_are_those_of_fine_masks(seed, whole):
     assert overlap_area(pair[1], pair[:1])[0] == pytest.approx(overlap_area(pair[0], pair[1:])[0])
 
 
+def one_by_one(centres, distances, threshold):
+    """Greedy suppression by the plain definition, with exact areas only."""
+    cut = np.trunc(corners(centres, distances))
+    sizes, kept = area(cut), []
+    for index in range(len(centres)):
+        shared = overlap_area(cut[index], cut[kept]) if kept else np.zeros(0)
+        smaller = np.minimum(sizes[index], sizes[kept]) if kept else np.zeros(0)
+        if not (shared > threshold * (smaller + 1e-10)).any():
+            kept.append(index)
+    return kept
+
+
+def everywhere(seed, side, longest, rays=8):
+    """Candidates at every pixel in C order, all of one probability, with rays of any length."""
+    rng = np.random.default_rng(seed)
+    centres = np.argwhere(np.ones((side, side), bool))
+    distances = rng.uniform(1e-3, longest, (len(centres), rays)).astype(np.float32)
+    return centres, distances
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("spread", [0.5, 3, 12])
 def test_bounds_never_decide_against_the_exact_areas(seed, spread):
@@ -284,15 +314,74 @@ def test_bounds_never_decide_against_the_exact_areas(seed, spread):
     centres = rng.integers(10, 60, (many, 2))
     distances = 3 + rng.exponential(spread, (many, rays)).astype(np.float32)
     threshold = rng.uniform(0.1, 0.8)
-    cut = np.trunc(corners(centres, distances))
-    sizes, kept = area(cut), []
-    for index in range(many):
-        shared = overlap_area(cut[index], cut[kept]) if kept else np.zeros(0)
-        smaller = np.minimum(sizes[index], sizes[kept]) if kept else np.zeros(0)
-        if not (shared > threshold * smaller).any():
-            kept.append(index)
+    kept = one_by_one(centres, distances, threshold)
     assert survivors(centres, distances, threshold).tolist() == kept
     assert 1 < len(kept) < many
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("longest", [1.2, 3, 8])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_many_decided_together_are_those_that_one_by_one_are(seed, longest, mixed):
+    centres, distances = everywhere(seed, 18, longest)
+    if mixed:
+        order = np.random.default_rng(seed).permutation(len(centres))
+        centres, distances = centres[order], distances[order]
+    kept = one_by_one(centres, distances, 0.4)
+    assert survivors(centres, distances, 0.4).tolist() == kept
+    assert 1 < len(kept) < len(centres)
+
+
+@pytest.mark.parametrize("narrow", [0, 1, 1000])
+@pytest.mark.parametrize("together", [(1, 1), (4, 16), (4096, 4096)])
+def test_how_many_are_decided_together_does_not_matter(monkeypatch, narrow, together):
+    centres, distances = everywhere(0, 16, 4)
+    kept = one_by_one(centres, distances, 0.3)
+    monkeypatch.setattr(suppression, "_NARROW", narrow)
+    monkeypatch.setattr(suppression, "_FEWEST", together[0])
+    monkeypatch.setattr(suppression, "_MOST", together[1])
+    for name in ("_BLOCK", "_EXACT", "_JUDGED", "_FOUND"):
+        monkeypatch.setattr(suppression, name, 50)
+    assert survivors(centres, distances, 0.3).tolist() == kept
+
+
+@pytest.mark.parametrize("threshold", [0, 0.4, 1])
+def test_polygons_without_an_area_are_kept_and_suppress_none(threshold):
+    centres, distances = everywhere(1, 12, 6)
+    flat = np.arange(len(centres)) % 3 == 0
+    distances[flat] = [3, 0, 0, 0, 0, 0, 0, 0]  # a line
+    flat = area(np.trunc(corners(centres, distances))) == 0
+    assert 0.3 < flat.mean() < 1
+    found = survivors(centres, distances, threshold)
+    others = np.flatnonzero(~flat)
+    alone = others[survivors(centres[others], distances[others], threshold)]
+    assert found.tolist() == sorted([*np.flatnonzero(flat), *alone])
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_ruined_predictions_cost_few_rounds_and_exact_areas(monkeypatch, mixed):
+    centres, distances = everywhere(2, 60, 2, rays=32)
+    if mixed:
+        order = np.random.default_rng(2).permutation(len(centres))
+        centres, distances = centres[order], distances[order]
+    calls, pairs = [], []
+
+    def counted(ones, others):
+        pairs.append(len(ones))
+        return shared_areas(ones, others)
+
+    def batch(*given):
+        calls.append(given)
+        return kept_of(*given)
+
+    kept_of = suppression._kept_of
+    monkeypatch.setattr(suppression, "shared_areas", counted)
+    monkeypatch.setattr(suppression, "_kept_of", batch)
+    kept = survivors(centres, distances, 0.4)
+    assert len(kept) > 1000
+    assert len(calls) < len(kept) / 20
+    assert len(pairs) < len(kept) / 2
+    assert sum(pairs) < 8 * len(centres)
 
 
 def test_one_huge_polygon_among_small_ones():
