@@ -4,7 +4,8 @@ Consistency and confidence are defined on the foreground a model predicts. A mod
 none on an image has no value there, and if such images were only left out, a model blind to all but
 the easiest images would be judged on these alone. So an image on which at least half of the *other*
 models see foreground counts as the worst value, 0, for a model that sees nothing on it. If most of
-the others see nothing either, the image is taken for empty and stays undefined for that model.
+the others see nothing either, the image is taken for empty and stays undefined for that model. So
+it is for a model whose objects are all so thin that a metric leaves nothing of them to judge.
 """
 
 import numpy as np
@@ -82,7 +83,8 @@ def with_silence(bank: Bank, column: str = "value") -> NDArray[np.float64]:
     sees = judged & (foreground > 0)
     others = judged.sum(axis=0) - judged
     others_see = sees.sum(axis=0) - sees
-    blind = judged & ~sees & np.isnan(values) & (others > 0) & (2 * others_see >= others)
+    # Slivers too, of which V^Rand leaves nothing: foreground, and no object to judge.
+    blind = judged & np.isnan(values) & (others > 0) & (2 * others_see >= others)
     return np.where(blind, 0.0, values)
 
 

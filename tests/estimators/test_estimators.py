@@ -67,7 +67,7 @@ def test_cte_of_classes_puts_the_background_first():
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"metric": "f1"}, "unknown consistency metric 'f1'"),
+        ({"metric": "f1"}, "'f1' measures performance, expected a metric of consistency"),
         ({"perturbations": []}, "CTE without a perturbation"),
         ({"perturbations": [Gamma(), Gamma()]}, "the same perturbation twice: gamma=1.1..1.2"),
         (
@@ -174,6 +174,12 @@ def test_silence_counts_as_zero_where_half_of_the_others_see_something():
         [0.0, 0.0, NAN, 0.0],
     ]
     assert np.array_equal(found, expected, equal_nan=True)
+
+
+def test_slivers_are_silence_too():
+    """V^Rand leaves nothing of objects as thin as its border: foreground, and nothing to judge."""
+    bank = Bank({"a": row((0.9, 0.1), (0.7, 0.1)), "slivers": row((NAN, 0.3), (0.99, 0.3))})
+    assert with_silence(bank).tolist() == [[0.9, 0.7], [0.0, 0.99]]
 
 
 def test_silence_of_another_column():

@@ -70,7 +70,7 @@ def test_classes():
     [
         (lambda t: np.concatenate([t, t], 1), InferenceError, "returned 2 channels, expected 1"),
         (lambda t: t[..., ::2, ::2] * 0, InferenceError, "18"),
-        (lambda t: t * np.nan, InferenceError, "reaches from nan to nan"),
+        (lambda t: t * np.nan, InferenceError, "holds NaN or infinite values in its channel"),
         (lambda t: t * 0 - 1, InferenceError, r"reaches from -1 to -1, expected prob.* \[0, 1\]"),
     ],
 )
