@@ -178,5 +178,7 @@ def test_arguments_are_left_as_they_are(metric):
 def test_unknown_metrics_are_named_with_a_suggestion():
     with pytest.raises(OptionError, match="unknown consistency metric 'nhdd': did you mean 'nhd'"):
         metric_named("nhdd", "consistency")
-    with pytest.raises(OptionError, match="'nhd' measures consistency, expected a metric of performance"):
+    with pytest.raises(
+        OptionError, match="'nhd' measures consistency, expected a metric of performance"
+    ):
         metric_named("nhd", "performance")
