@@ -30,7 +30,22 @@ both() { # DOMAIN SIGMOID OPTION...
     build "${domain}_few" "$domain" "$sigmoid" 150 --share 0.25 "$@"
 }
 
+# Beside them networks that saw several domains: all four, and all but one.
+mixed() { # NAME DOMAIN SIGMOID [--boundary labels] --also DOMAIN...
+    local name=$1 domain=$2 sigmoid=$3
+    shift 3
+    build "$name" "$domain" "$sigmoid" 500 "$@"
+}
+
 both membrane_vnc zoo --boundary labels
 both cell_phase_t98g graph
 both cell_cornea_alizarine zoo --boundary labels
 both axon_sem graph
+
+phase="$data/cell_phase_t98g"
+cornea="$data/cell_cornea_alizarine=labels" axon="$data/axon_sem"
+mixed all membrane_vnc zoo --boundary labels --also "$phase" --also "$cornea" --also "$axon"
+mixed no_membrane_vnc cell_phase_t98g zoo --also "$cornea" --also "$axon"
+mixed no_cell_phase_t98g membrane_vnc zoo --boundary labels --also "$cornea" --also "$axon"
+mixed no_cell_cornea_alizarine membrane_vnc zoo --boundary labels --also "$phase" --also "$axon"
+mixed no_axon_sem membrane_vnc zoo --boundary labels --also "$phase" --also "$cornea"

@@ -494,6 +494,35 @@ def test_a_tiny_network_of_objects_is_trained_and_exported(
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore:You are using the legacy TorchScript-based ONNX export:DeprecationWarning",
+    "ignore:The feature will be removed:DeprecationWarning",
+    "ignore:unclosed file:ResourceWarning",
+)
+def test_several_domains_are_trained_on_and_named(torch_tool, tmp_path, capsys):
+    train, export = torch_tool("train_unet"), torch_tool("export_torch")
+    domain, other = (make_domain(tmp_path / n) for n in ("nuc_dsb_fibro", "nuc_dsb_clustered"))
+    recipe = [str(domain), str(tmp_path / "out"), "--steps", "2", "--features", "4", "8"]
+    recipe += ["--crop", "32", "--threads", "1", "--objects"]
+    train.main(recipe)
+    alone = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    train.main([*recipe, "--also", f"{other}=outline"])
+    report = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert report["also"] == ["nuc_dsb_clustered"]
+    assert alone["also"] == []
+    assert report["train_images"] == 2 * alone["train_images"]
+    assert str(tmp_path) not in json.dumps(report)
+    folder = tmp_path / "both"
+    export.main([str(tmp_path / "out" / "checkpoint.pt"), str(folder)])
+    gc.collect()  # while unclosed files are still forgiven
+    config = description(folder).config.model_dump()
+    assert config["trained_on"] == ["nuc_dsb_fibro", "nuc_dsb_clustered"]
+    assert "And on `nuc_dsb_clustered`." in (folder / "README.md").read_text()
+    with pytest.raises(SystemExit, match="expected FOLDER, FOLDER=outline or FOLDER=labels"):
+        train.main([*recipe, "--also", f"{other}=edges"])
+
+
 def test_objects_are_judged_by_hand(torch_tool):
     judging = torch_tool("judging")
     truth = np.kron(TWO_OBJECTS, np.ones((8, 8), int)).astype(np.uint16)

@@ -3,8 +3,9 @@
 Runs `onnx-cte evaluate` with a bank of models on the test split of each domain, and prints a table:
 tau, rho, r, the share of pairs in order and top-1 regret, for every estimator, and their mean and
 standard deviation (ddof 1) over the domains. A model that was trained on the domain is in-domain:
-its name ends the domain's ("fibro", "nuc_dsb_fibro") or begins with it ("axon_sem_few"). Each
-number is given with such models and, below, without them.
+``config: trained_on`` of its description lists it, or else its name ends the domain's ("fibro",
+"nuc_dsb_fibro") or begins with it ("axon_sem_few"). Each number is given with such models and,
+below, without them.
 
     python tools/evaluate_bank.py ../shared/data evaluation/ nuc_dsb_fibro nuc_dsb_small
     python tools/evaluate_bank.py ../shared/data evaluation/ nuc_dsb_fibro nuc_dsb_small \
@@ -20,6 +21,8 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+
+from ruyaml import YAML
 
 from onnx_cte.agreement import Agreement, agreement
 from onnx_cte.documents import ranking_from_json
@@ -56,8 +59,12 @@ def evaluated(domain: Path, out: Path, given: argparse.Namespace) -> dict:
     return json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
 
 
-def in_domain(model: str, domain: str) -> bool:
-    """Whether a model was trained on the domain, by its name."""
+def in_domain(models: Path, model: str, domain: str) -> bool:
+    """Whether a model was trained on the domain: by its description, else by its name."""
+    description = models / model / "bioimageio.yaml"
+    content = YAML(typ="safe").load(description) if description.is_file() else {}
+    if trained_on := (content.get("config") or {}).get("trained_on"):
+        return domain in trained_on
     return domain.endswith(model) or model.startswith(domain)
 
 
@@ -108,7 +115,7 @@ def main() -> None:
         truth = ranking_from_json(document["performance"])
         print(f"\n{name}\n{truth}")
         rankings = [ranking_from_json(ranking) for ranking in document["rankings"]]
-        own = {s.model for s in truth if in_domain(s.model, name)}
+        own = {s.model for s in truth if in_domain(given.models, s.model, name)}
         for ranking in rankings:
             everyone = agreement(ranking, truth)
             others = agreement(without(ranking, own), without(truth, own)) if own else everyone

@@ -75,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sigmoid_in_zoo=in_zoo,
         outputs=_outputs(trained),
         decoder=trained.get("decoder"),
+        trained_on=(trained["domain"], *also) if (also := trained.get("also")) else (),
     )
     if options.index:
         update_index(options.index, folder, folder.name, origin)
@@ -145,7 +146,9 @@ def readme(name: str, origin: Mapping[str, Any], trained: Mapping[str, Any], in_
         "## Training",
         f"Data: {origin['data']} (domain `{trained['domain']}`), from <{origin['origin']}> at "
         f"commit {origin['origin_commit']}, licence {origin['data_licence']}. Cite: "
-        f"{origin['cite']}" + (f", doi:{origin['doi']}." if "doi" in origin else "."),
+        f"{origin['cite']}"
+        + (f", doi:{origin['doi']}." if "doi" in origin else ".")
+        + (f" And on `{'`, `'.join(also)}`." if (also := trained.get("also")) else ""),
         f"Trained on {trained['train_images']} images for {settings['steps']} steps of "
         f"{settings['batch']} crops of {crop}x{crop} pixels with seed {settings['seed']}: binary "
         "cross-entropy plus Dice loss; flips, quarter turns, gamma, contrast, brightness and "

@@ -57,14 +57,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.share < 1:
         train = take(train, options.share, options.seed)
     planes = [_plane(options, row["stem"]) for row in train]
+    for text in options.also:
+        other = _also(options, text)
+        rows = [row for row in read_split(other.domain) if row["split"] == "train"]
+        planes += [_plane(other, row["stem"]) for row in rows]
     network, seconds, losses = fit(planes, options)
     summary = judge(network, options, [row["stem"] for row in judged])
-    settings = {k: v for k, v in vars(options).items() if k not in ("domain", "out")}
+    settings = {k: v for k, v in vars(options).items() if k not in ("domain", "out", "also")}
     report = {
         "domain": options.domain.resolve().name,
         "judged_on": judged_on,
         **summary,
-        "train_images": len(train),
+        "also": [_also(options, text).domain.resolve().name for text in options.also],
+        "train_images": len(planes),
         "judged_images": len(judged),
         "seconds": round(seconds, 1),
         "channels": network.down[0][0].in_channels,
@@ -218,6 +223,16 @@ def save(out: Path, network: UNet, report: Mapping[str, Any]) -> None:
     (out / "metrics.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
+def _also(options: argparse.Namespace, text: str) -> argparse.Namespace:
+    """The options for a further domain, ``FOLDER`` or ``FOLDER=labels``."""
+    folder, equals, boundary = text.partition("=")
+    if boundary not in ("", "outline", "labels") or (equals and not boundary):
+        raise SystemExit(f"--also {text}: expected FOLDER, FOLDER=outline or FOLDER=labels")
+    return argparse.Namespace(
+        **{**vars(options), "domain": Path(folder), "boundary": boundary or "outline"}
+    )
+
+
 def _plane(options: argparse.Namespace, stem: str) -> Plane:
     """One image of a domain with all that training needs."""
     image = read_image(options.domain / "images" / f"{stem}.png")
@@ -254,6 +269,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--grey-chance", type=float, default=0.3, help="share of colour crops shown grey")
     add("--holdout", type=float, default=0.0, help="judge on this share of train, not on test")
     add("--share", type=float, default=1.0, help="train on this share of train, by group")
+    add(
+        "--also",
+        action="append",
+        default=[],
+        metavar="FOLDER[=labels]",
+        help="train on this domain too; =labels as in --boundary. May be repeated",
+    )
     add("--objects", action="store_true", help="learn foreground and boundary from instances")
     add(
         "--boundary",

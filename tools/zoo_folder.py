@@ -96,6 +96,7 @@ def describe(
     sigmoid_in_zoo: bool,
     outputs: Sequence[str] = ("foreground",),
     decoder: Mapping[str, Any] | None = None,
+    trained_on: Sequence[str] = (),
 ) -> None:
     """Write ``bioimageio.yaml`` beside the files it describes, and check it with the zoo's library.
 
@@ -121,6 +122,8 @@ def describe(
         Names of the output's channels, each a probability; the first names the output.
     decoder : mapping, optional
         What turns them into objects, for the entry ``decoder`` under ``config``.
+    trained_on : sequence of str
+        Names of the domains, if there are several, for the entry ``trained_on`` under ``config``.
 
     Raises
     ------
@@ -198,8 +201,11 @@ def describe(
         ],
         "weights": {"onnx": {**_reference(folder / "weights.onnx"), "opset_version": opset}},
     }
-    if decoder:
-        content["config"] = {"decoder": dict(decoder)}
+    config = {"decoder": dict(decoder)} if decoder else {}
+    if trained_on:
+        config["trained_on"] = list(trained_on)
+    if config:
+        content["config"] = config
     path = folder / "bioimageio.yaml"
     save_bioimageio_yaml_only(content, path)
     loaded = load_description(folder)
