@@ -280,7 +280,7 @@ def stored(place, out):
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_stopped_goes_on_and_gives_the_same(place, stop):
     for i in range(6, 60):
-        Picture.fromarray(np.kron(discs(i)[0], np.ones((8, 8), np.uint8))).save(
+        Picture.fromarray(np.kron(discs(i)[0], np.ones((16, 16), np.uint8))).save(
             place / "images" / f"{i}.png"
         )
     running = start(place, "stopped")
