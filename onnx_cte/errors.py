@@ -76,6 +76,10 @@ class NotOffered(ModelError):
     """A model cannot show what an estimator needs; others may still rank it."""
 
 
+FATAL = (DeviceError, OutputError)
+"""These concern a whole run: no row for one model or one image could stand for them."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> OptionError:
     """Error for a name that is not in a registry, with the nearest known name.
 

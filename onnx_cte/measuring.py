@@ -15,21 +15,17 @@ from tqdm import tqdm
 
 from onnx_cte.bank import Evidence
 from onnx_cte.errors import (
+    FATAL,
     CTEError,
-    DeviceError,
     ImageError,
     ModelError,
     NotOffered,
-    OutputError,
     reason_of,
 )
 from onnx_cte.evidence import EvidenceStore, evidence_key
 from onnx_cte.needs import Needs
 from onnx_cte.provenance import package_version
 from onnx_cte.types import Device, Estimator, Image, ImageRef, Model, Observation, Segmenter
-
-# These concern the whole run: no row for one model or image could stand for them.
-_FATAL = (DeviceError, OutputError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +89,7 @@ class Measurements:
         """Measure one model on all images."""
         try:
             segmenter = model.open(device, jobs)
-        except _FATAL:
+        except FATAL:
             raise
         except Exception as error:
             if self.strict:
@@ -116,7 +112,7 @@ class Measurements:
                 if index not in self.unusable:
                     try:
                         seen = self._evidence(opened, index)
-                    except _FATAL:
+                    except FATAL:
                         raise
                     except Exception as error:
                         if self.strict:
@@ -141,7 +137,7 @@ class Measurements:
         for number, estimator in enumerate(self.estimators):
             try:
                 reason = refuses(estimator.needs)
-            except _FATAL:
+            except FATAL:
                 raise
             except Exception as error:
                 if self.strict:

@@ -4,12 +4,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from onnx_cte.errors import DeviceError, OutputError, reason_of
+from onnx_cte.errors import FATAL, reason_of
 from onnx_cte.needs import Needs
 from onnx_cte.types import Device, ImageRef, Model, Observation, Segmenter
-
-# These concern the whole run, as in a ranking.
-_FATAL = (DeviceError, OutputError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ def predict(
     for model in models:
         try:
             segmenter = model.open(device, jobs)
-        except _FATAL:
+        except FATAL:
             raise
         except Exception as error:
             reason = reason_of(error).removeprefix(f"{model.name}: ")
@@ -80,7 +77,7 @@ def predict(
             for ref in refs:
                 try:
                     seen = segmenter.observe(ref.load(), needs, 0)
-                except _FATAL:
+                except FATAL:
                     raise
                 except Exception as error:
                     reason = reason_of(error).removeprefix(f"{ref.name}: ")
@@ -95,7 +92,7 @@ def _refusal(segmenter: Segmenter, needs: Needs) -> str:
     try:
         # The method is younger than the protocol: models from outside may lack it.
         return str(getattr(segmenter, "refuses", lambda needs: "")(needs))
-    except _FATAL:
+    except FATAL:
         raise
     except Exception as error:
         return reason_of(error)

@@ -17,6 +17,7 @@ from onnx_cte.needs import Needs
 Device = Literal["auto", "cpu", "cuda"]
 BACKGROUND = "background"
 FOREGROUND = "foreground"
+BOUNDARY = "boundary"
 
 
 @dataclass(frozen=True, slots=True)

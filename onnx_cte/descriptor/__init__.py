@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from onnx_cte.preprocessing import Step
-from onnx_cte.types import BACKGROUND, FOREGROUND
+from onnx_cte.types import BACKGROUND, BOUNDARY, FOREGROUND
 
 __all__ = [
-    "BOUNDARY",
     "ModelDescription",
     "Size",
     "Step",
@@ -23,8 +22,6 @@ __all__ = [
     "is_probability",
     "role_named",
 ]
-
-BOUNDARY = "boundary"
 
 _WORDS = {
     BACKGROUND: {"background", "bg"},

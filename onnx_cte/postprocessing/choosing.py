@@ -1,21 +1,11 @@
 """Which decoder serves the channels of a network."""
 
-import re
 from collections.abc import Sequence
 
 from onnx_cte.errors import OptionError
-from onnx_cte.postprocessing.labelling import BOUNDARY, object_roles
+from onnx_cte.postprocessing.labelling import object_roles
 from onnx_cte.postprocessing.registry import DECODERS
-from onnx_cte.types import BACKGROUND, FOREGROUND, Decoder
-
-_BOUNDARY_WORDS = {"boundary", "boundaries", "border", "borders", "edge", "edges"} | {
-    "membrane",
-    "membranes",
-    "contour",
-    "contours",
-    "outline",
-    "outlines",
-}  # the words by which `onnx_cte.descriptor` takes a channel for a boundary
+from onnx_cte.types import BACKGROUND, BOUNDARY, FOREGROUND, Decoder
 
 
 def decoder_for(
@@ -53,8 +43,8 @@ def decoder_for(
     --------
     >>> decoder_for(("foreground", "boundary"))[0].name
     'foreground_boundary'
-    >>> decoder_for(("foreground",), ("cell membrane",))[1]
-    "objects by decoder 'boundary', chosen by the channel 'cell membrane'"
+    >>> decoder_for(("foreground",), ("boundary",))[1]
+    "objects by decoder 'boundary', chosen by the channel 'boundary'"
     """
     roles, names = tuple(roles), tuple(map(str, names))
     for decoder in DECODERS.values():
@@ -86,8 +76,7 @@ def _by_roles(roles: tuple[str, ...], names: tuple[str, ...]) -> str:
     """Name of the decoder that roles suggest."""
     if len(roles) == 1:
         said = names if len(names) == 1 else roles
-        words = set(re.findall("[a-z]+", said[0].lower()))
-        return "boundary" if words & _BOUNDARY_WORDS else "foreground"
+        return "boundary" if said[0] == BOUNDARY else "foreground"
     objects = object_roles(roles)
     if BACKGROUND not in roles:
         return "foreground_boundary" if BOUNDARY in roles else "foreground"

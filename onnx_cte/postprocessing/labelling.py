@@ -9,9 +9,7 @@ import scipy  # its parts are imported when first used: slow, and only decoding 
 from numpy.typing import NDArray
 
 from onnx_cte.postprocessing.options import Connectivity
-from onnx_cte.types import BACKGROUND, Prediction
-
-BOUNDARY = "boundary"
+from onnx_cte.types import BACKGROUND, BOUNDARY, Prediction
 
 Labels = NDArray[np.int32]
 Mask = NDArray[np.bool_]

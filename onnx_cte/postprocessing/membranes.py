@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.postprocessing.growing import grown
-from onnx_cte.postprocessing.labelling import BOUNDARY, Labels, numbered, sizes
+from onnx_cte.postprocessing.labelling import Labels, numbered, sizes
 from onnx_cte.postprocessing.landscape import distances, parted, smoothed
 from onnx_cte.postprocessing.options import (
     check_served,
@@ -16,7 +16,7 @@ from onnx_cte.postprocessing.options import (
     settle_switch,
     settle_whole,
 )
-from onnx_cte.types import Prediction
+from onnx_cte.types import BOUNDARY, Prediction
 
 
 @dataclass(frozen=True)

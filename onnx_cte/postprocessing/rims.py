@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from onnx_cte.postprocessing.growing import grown_within
-from onnx_cte.postprocessing.labelling import BOUNDARY, Labels, numbered, object_roles
+from onnx_cte.postprocessing.labelling import Labels, numbered, object_roles
 from onnx_cte.postprocessing.options import (
     Connectivity,
     check_served,
@@ -20,7 +20,7 @@ from onnx_cte.postprocessing.options import (
     settle_number,
     settle_whole,
 )
-from onnx_cte.types import BACKGROUND, FOREGROUND, Prediction
+from onnx_cte.types import BACKGROUND, BOUNDARY, FOREGROUND, Prediction
 
 
 @dataclass(frozen=True)

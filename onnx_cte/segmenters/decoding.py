@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, is_dataclass, replace
 
-from onnx_cte.descriptor import ModelDescription
+from onnx_cte.descriptor import ModelDescription, role_named
 from onnx_cte.errors import OptionError
 from onnx_cte.postprocessing import (
     Stars,
@@ -51,6 +51,8 @@ def decoding_of(description: ModelDescription, stated: Decoder | None) -> Decodi
     """
     roles, output = description.roles, description.output
     names = output.channel_names or (output.name,)  # as the roles were found
+    if len(names) == 1:  # always called foreground, whatever it holds
+        names = (role_named(names[0]) or names[0],)
     dimensions = 3 if "z" in description.input.axes else 2
     if stated is not None:
         stated = _on_grid(stated, description)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.descriptor import (
-    BOUNDARY,
     ModelDescription,
     Step,
     channel_roles,
@@ -22,7 +21,7 @@ from onnx_cte.descriptor import (
 from onnx_cte.errors import InferenceError, OptionError
 from onnx_cte.preprocessing import apply_steps
 from onnx_cte.segmenters.network import layout
-from onnx_cte.types import BACKGROUND, FOREGROUND
+from onnx_cte.types import BACKGROUND, BOUNDARY, FOREGROUND
 
 _MEANT = (FOREGROUND, BOUNDARY, BACKGROUND)
 _TOLERANCE = 1e-2  # of probabilities and of their sum, in half precision and over many classes

@@ -14,14 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_cte.descriptor import BOUNDARY, Step
+from onnx_cte.descriptor import Step
 from onnx_cte.errors import ImageError, InferenceError, NotOffered
 from onnx_cte.needs import FeaturePerturbation, InputPerturbation, Needs
 from onnx_cte.perturbations import generator
 from onnx_cte.preprocessing import apply_steps
 from onnx_cte.segmenters.network import layout
 from onnx_cte.tiling import Size, run_tiled, tile_limit
-from onnx_cte.types import BACKGROUND, FOREGROUND, Decoder, Image, Observation, Prediction
+from onnx_cte.types import BACKGROUND, BOUNDARY, FOREGROUND, Decoder, Image, Observation, Prediction
 
 Predict = Callable[[NDArray[np.float32]], NDArray[Any]]
 """A network: normalised (1, C, h, w) float32 to raw (1, C', h', w'); (d, h, w) likewise."""
@@ -209,18 +209,17 @@ def judged(recipe: Recipe, raw: NDArray[np.float32]) -> NDArray[np.float32]:
         )
     letters = layout(recipe.dimensions)
     maps = np.asarray(apply_steps(raw[None], letters, recipe.after)[0], dtype=np.float32)
-    # A distance or a flow may stand beside the probabilities that are judged.
     if not np.isfinite(maps).all():
         odd = next(i for i, plane in enumerate(maps) if not np.isfinite(plane).all())
         raise InferenceError(
             f"the output holds NaN or infinite values in its channel '{recipe.roles[odd]}'; check "
             "the model's normalisation"
         )
+    # A distance or a flow may stand beside the probabilities that are judged.
     probable = [recipe.roles.index(role) for role in (FOREGROUND, BOUNDARY) if role in recipe.roles]
     for counted in [maps] if BACKGROUND in recipe.roles else [maps[i] for i in probable]:
         low, high = float(counted.min()), float(counted.max())
-        # Written so that NaN fails it as well.
-        if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
+        if low < -_TOLERANCE or high > 1 + _TOLERANCE:
             raise InferenceError(
                 f"the output reaches from {low:.4g} to {high:.4g}, expected probabilities in "
                 "[0, 1]; check the model's normalisation and its output steps"

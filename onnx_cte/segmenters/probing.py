@@ -48,9 +48,10 @@ def describe_bare(
     trial, layout, found = first_that_runs(path, session, layouts(path, port))
     index, axes, space = found.index, found.axes, layout.space
     raw = trial.outputs[index]
+    least = smallest(session, layout, trial.steps)
     sizes = tuple(
-        Size(fixed, 0) if fixed else Size(smallest(session, layout, trial.steps, place), step)
-        for place, (fixed, step) in enumerate(zip(layout.sides, trial.steps, strict=True))
+        Size(side, 0 if fixed else step)
+        for fixed, side, step in zip(layout.sides, least, trial.steps, strict=True)
     )
     halo = tuple(assumed_halo(size, len(space)) for size in sizes)
     notes = [
@@ -61,7 +62,7 @@ def describe_bare(
         f"where tiles meet, {halo[-1]} px are cropped (assumed)",
     ]
     if found.scale > 1:
-        notes.append(coarser_note(found.scale, len(space)))
+        notes.append(_coarser_note(found.scale, len(space)))
     notes += [layout.note] if layout.note else []
     if len(session.outputs) > 1:
         names = ", ".join(output.name for output in session.outputs)
@@ -101,7 +102,7 @@ def assumed_halo(size: Size, dimensions: int) -> int:
     return halo if size.step else min(halo, size.minimum // 8)
 
 
-def coarser_note(scale: int, dimensions: int) -> str:
+def _coarser_note(scale: int, dimensions: int) -> str:
     """What is assumed of an output that is coarser than the image."""
     block = " x ".join([str(scale)] * dimensions)
     return f"its output is {scale} times coarser than the image: each value stands for {block} px"

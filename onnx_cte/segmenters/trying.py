@@ -193,21 +193,19 @@ def _finer_in_depth(
     return found
 
 
-def smallest(session: Session, layout: Layout, steps: tuple[int, ...], place: int) -> int:
-    """Smallest side along an axis, doubling from the step, at which the network still runs."""
+def smallest(session: Session, layout: Layout, steps: tuple[int, ...]) -> tuple[int, ...]:
+    """Smallest sides, doubling from the steps together, at which the network still runs."""
     around = _AROUND[len(layout.sides)]
-    side = steps[place]
-    while side < around:
-        # All free sides that small at once: one network needs them all.
-        doubled = side // steps[place]
+    times = 1
+    while times * max(steps) < around:
+        sides = tuple(f or s * times for f, s in zip(layout.sides, steps, strict=True))
         try:
-            sides = [f or s * doubled for f, s in zip(layout.sides, steps, strict=True)]
             _run(session, layout, sides)
         except InferenceError:
-            side *= 2
+            times *= 2
         else:
-            return side
-    return -(-around // steps[place]) * steps[place]
+            return sides
+    return tuple(f or -(-around // s) * s for f, s in zip(layout.sides, steps, strict=True))
 
 
 def _run(session: Session, layout: Layout, sides: Sequence[int]) -> list[NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -370,7 +371,7 @@ def test_a_sole_output_without_channels_is_read_by_its_name(tmp_path):
 
 
 def test_objects_disturbed_inside_and_at_the_input_together():
-    net = open_models("models/nuclei/fibro")[0].open("cpu", 1)
+    net = open_models(Path(__file__).parents[2] / "models/nuclei/fibro")[0].open("cpu", 1)
     needs = Needs((Dropout(0.5), GaussianNoise(0.1)), instances=True)
     seen = net.observe(Image("a", PIXELS * 200, "yx"), needs, 0)
     assert set(seen.perturbed) == {"dropout=0.5", "noise=0.1"}
