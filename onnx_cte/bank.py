@@ -1,13 +1,16 @@
 """Every model's evidence, image by image: what estimators score and the bootstrap draws from."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Evidence = Mapping[str, Any]
 """What an estimator keeps of one image: names to numbers, or to arrays of bounded size."""
+
+
+T = TypeVar("T")
 
 
 class Bank(Mapping[str, Sequence[Evidence | None]]):
@@ -17,6 +20,9 @@ class Bank(Mapping[str, Sequence[Evidence | None]]):
     ----------
     evidence : mapping of str to sequence of (mapping or None)
         All sequences have the same length, in the same order of images.
+    source : mapping of str to sequence of (mapping or None), optional
+        Evidence of each model on images of its own training domain, with their own number of
+        images a model; it is no part of the mapping, and a draw keeps it as it is.
 
     Raises
     ------
@@ -34,18 +40,24 @@ class Bank(Mapping[str, Sequence[Evidence | None]]):
            [0.25, 0.25]])
     """
 
-    def __init__(self, evidence: Mapping[str, Sequence[Evidence | None]]) -> None:
+    def __init__(
+        self,
+        evidence: Mapping[str, Sequence[Evidence | None]],
+        source: Mapping[str, Sequence[Evidence | None]] | None = None,
+    ) -> None:
         if len({len(row) for row in evidence.values()}) > 1:
             lengths = ", ".join(f"{name}: {len(row)}" for name, row in evidence.items())
             raise ValueError(f"evidence is not aligned by image; lengths are {lengths}")
         self._evidence = {name: tuple(row) for name, row in evidence.items()}
+        self.source = {name: tuple(row) for name, row in (source or {}).items()}
         self._columns: dict[str, NDArray[np.float64]] = {}
-        self._source: tuple[Bank, NDArray[np.intp]] | None = None
+        self._derived: dict[str, Any] = {}
+        self._drawn_from: tuple[Bank, NDArray[np.intp]] | None = None
 
     def __getitem__(self, model: str) -> Sequence[Evidence | None]:
-        if self._source is None:
+        if self._drawn_from is None:
             return self._evidence[model]
-        whole, drawn = self._source
+        whole, drawn = self._drawn_from
         row = whole[model]
         return [row[i] for i in drawn]
 
@@ -58,9 +70,46 @@ class Bank(Mapping[str, Sequence[Evidence | None]]):
     @property
     def images(self) -> int:
         """How many images there are."""
-        if self._source is not None:
-            return len(self._source[1])
+        if self._drawn_from is not None:
+            return len(self._drawn_from[1])
         return len(next(iter(self._evidence.values()), ()))
+
+    @property
+    def whole(self) -> "Bank":
+        """The bank that this one was drawn from; itself, if it was not."""
+        return self if self._drawn_from is None else self._drawn_from[0]
+
+    @property
+    def indices(self) -> NDArray[np.intp]:
+        """Which images of the whole bank these are, in order."""
+        if self._drawn_from is None:
+            return np.arange(self.images)
+        return self._drawn_from[1]
+
+    @property
+    def counts(self) -> NDArray[np.float64]:
+        """How often each image of the whole bank is among these, shape (images of the whole,)."""
+        return np.bincount(self.indices, minlength=self.whole.images).astype(np.float64)
+
+    def derived(self, key: str, make: "Callable[[Bank], T]") -> T:
+        """What is made of the whole bank once, and kept with it.
+
+        A bootstrap draws a thousand times: what is slow (moments of features, intersections of
+        masks) is made here, and each draw only weighs it by `counts` or picks by `indices`.
+        Estimators that share their evidence share what is derived from it.
+
+        Parameters
+        ----------
+        key : str
+            Names what is made, with all options it depends on.
+        make : callable
+            Takes the whole bank.
+        """
+        whole = self.whole
+        if key not in whole._derived:
+            whole._derived[key] = make(whole)
+        made: T = whole._derived[key]
+        return made
 
     def column(self, name: str) -> NDArray[np.float64]:
         """One number of the evidence of all models and images.
@@ -75,9 +124,9 @@ class Bank(Mapping[str, Sequence[Evidence | None]]):
         ndarray of float64, shape (models, images)
             In the order of the mapping; NaN where there is no evidence.
         """
-        if self._source is not None:
+        if self._drawn_from is not None:
             # A bootstrap calls this a thousand times: index numbers, not dictionaries.
-            whole, drawn = self._source
+            whole, drawn = self._drawn_from
             return whole.column(name)[:, drawn]
         if name not in self._columns:
             self._columns[name] = np.array(
@@ -91,9 +140,9 @@ class Bank(Mapping[str, Sequence[Evidence | None]]):
 
     def draw(self, images: Sequence[int] | NDArray[np.intp]) -> "Bank":
         """The same models on other images: indices of images, repetition allowed."""
-        if self._source is not None:
+        if self._drawn_from is not None:
             raise ValueError("draw from the whole bank, not from a draw")
-        drawn = Bank({})
+        drawn = Bank({}, self.source)
         drawn._evidence = self._evidence
-        drawn._source = (self, np.asarray(images, dtype=np.intp))
+        drawn._drawn_from = (self, np.asarray(images, dtype=np.intp))
         return drawn

@@ -1,4 +1,4 @@
-"""What estimators ask to see: perturbations, labels, objects."""
+"""What estimators ask to see: perturbations, labels, objects, feature maps, source images."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeGuard
@@ -77,17 +77,52 @@ def disturbs_features(perturbation: Perturbation) -> TypeGuard[FeaturePerturbati
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """A disturbed input of which only feature maps are looked at, and no prediction.
+
+    Attributes
+    ----------
+    perturbation : InputPerturbation
+        One with an attribute ``shared`` that is true draws the same for every image.
+    taps : tuple of str
+        As in `Needs`.
+    """
+
+    perturbation: InputPerturbation
+    taps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Needs:
     """What an estimator asks to see of every image; the needs of several unite with ``|``.
 
-    With `instances`, objects of the reference and of all `perturbations` are asked for; `decoded`
-    keeps the names of these, for after a union there may be others of which only maps are.
+    Attributes
+    ----------
+    perturbations : tuple of Perturbation
+        Of which predictions are looked at.
+    truth : bool
+        Labels.
+    instances : bool
+        Objects of the reference and of all `perturbations`; `decoded` keeps the names of these,
+        for after a union there may be others of which only maps are asked for.
+    taps : tuple of str
+        Feature maps of the undisturbed image: "bottleneck", "encoder/2" and so on, as
+        ``onnx-cte inspect`` lists them, or "encoder#1", "decoder#1", "decoder#-1": the first, ...,
+        or the last of that part in the order in which they are computed (the bottleneck is in
+        neither), which exist in networks of any depth.
+    views : tuple of View
+        Disturbed inputs of which only feature maps are looked at.
+    source : bool
+        The same of the model's own training domain, with its labels, beside the images ranked on.
     """
 
     perturbations: tuple[Perturbation, ...] = ()
     truth: bool = False
     instances: bool = False
     decoded: frozenset[str] | None = None
+    taps: tuple[str, ...] = ()
+    views: tuple[View, ...] = ()
+    source: bool = False
 
     def __post_init__(self) -> None:
         if self.decoded is None:
@@ -111,14 +146,28 @@ class Needs:
     def __or__(self, other: "Needs") -> "Needs":
         by_name: dict[str, Perturbation] = {}
         for perturbation in (*self.perturbations, *other.perturbations):
-            if by_name.setdefault(perturbation.name, perturbation) != perturbation:
-                raise OptionError(
-                    f"two different perturbations have the name '{perturbation.name}'; a name has "
-                    "to tell the strength too, for it seeds the draw and keys the predictions"
-                )
+            _agree(perturbation, by_name.setdefault(perturbation.name, perturbation))
+        views: dict[str, View] = {}
+        for view in (*self.views, *other.views):
+            known = views.get(view.perturbation.name, view)
+            _agree(view.perturbation, known.perturbation)
+            taps = tuple(dict.fromkeys((*known.taps, *view.taps)))
+            views[view.perturbation.name] = View(known.perturbation, taps)
         return Needs(
             tuple(by_name.values()),
             self.truth or other.truth,
             self.instances or other.instances,
             (self.decoded or frozenset()) | (other.decoded or frozenset()),
+            tuple(dict.fromkeys((*self.taps, *other.taps))),
+            tuple(views.values()),
+            self.source or other.source,
+        )
+
+
+def _agree(one: Perturbation, other: Perturbation) -> None:
+    """Refuse two perturbations of one name: predictions could not be told apart."""
+    if one != other:
+        raise OptionError(
+            f"two different perturbations have the name '{one.name}'; a name has to tell the "
+            "strength too, for it seeds the draw and keys the predictions"
         )

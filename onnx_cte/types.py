@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
+from onnx_cte.features import FeatureMap
 from onnx_cte.needs import Needs
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -162,6 +163,15 @@ class Observation:
         By perturbation name, already turned back into the reference's frame.
     truth : ndarray of int or None, shape (H, W)
         Label image, 0 is background; only when an estimator needs it.
+    features : mapping of str to FeatureMap
+        Of the undisturbed image, by the tap as it was asked for.
+    views : mapping of str to mapping of str to FeatureMap
+        Of disturbed inputs, by perturbation name and by tap; in the disturbed image's frame.
+    domain : {"target", "source"}
+        Whether this is one of the images ranked on, or one of the model's own training domain.
+    seed : int
+        Of the run: what an estimator draws itself, it draws from ``generator(seed, image, ...)``,
+        so that it draws the same for every model.
     """
 
     image: str
@@ -169,6 +179,10 @@ class Observation:
     reference: Prediction
     perturbed: Mapping[str, Prediction] = field(default_factory=dict)
     truth: NDArray[np.integer] | None = None
+    features: Mapping[str, FeatureMap] = field(default_factory=dict)
+    views: Mapping[str, Mapping[str, FeatureMap]] = field(default_factory=dict)
+    domain: Literal["target", "source"] = "target"
+    seed: int = 0
 
 
 class Segmenter(Protocol):
@@ -226,11 +240,16 @@ class Model(Protocol):
 class Estimator(Protocol):
     """Scores models by what it measured on each image; see README, "How to add an estimator".
 
-    One that draws random perturbations more than once may have a further method ``score_by_draw``:
-    it takes the bank and gives a sequence of what `score` gives, from each draw alone, or an empty
-    one where nothing was drawn twice. `onnx_cte.separation` tells by it how stable the ranking is.
-    One that knows of reasons to doubt its scores may have a method ``remarks``: it takes the bank
-    and gives texts, which are shown as warnings.
+    Optional, and found by name:
+
+    * ``score_by_draw(bank)`` gives a sequence of what `score` gives, from each random draw alone,
+      or an empty one where nothing was drawn twice. `onnx_cte.separation` tells by it how stable
+      the ranking is. With ``judged_by_draw = True`` its draws are alternatives rather than parts
+      of one score (a few labelled images, say): agreement with the truth is the mean over them.
+    * ``remarks(bank)`` gives texts: reasons to doubt the scores, which are shown as warnings.
+    * ``measures``, a str: all that `measure` depends on. Estimators of equal ``measures`` share
+      their evidence: it is measured, kept and crossed once. Without it, that is the ``repr``.
+    * ``resamples``, an int: bootstrap draws, for one whose `score` is slow. 0: none.
     """
 
     name: ClassVar[str]
