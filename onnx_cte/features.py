@@ -8,6 +8,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +21,18 @@ class Piece:
     Attributes
     ----------
     values : ndarray of float32, shape (C, h, w) or (C, d, h, w)
-    start : tuple of int
-        The pixel, along each axis of the image, at which the tile begins: negative where the image
+    start : tuple of float
+        The pixel, along each axis of the image, at which the map begins: negative where the image
         was extended before its begin.
-    extent : tuple of int
-        Sides of the tile, in px; the positions of the map divide it evenly.
+    extent : tuple of float
+        What the map covers along each axis, in px; its positions divide it evenly.
     pixels : tuple of slice
         The pixels for which this tile is asked: those of all pieces partition the image.
     """
 
     values: NDArray[np.float32]
-    start: tuple[int, ...]
-    extent: tuple[int, ...]
+    start: tuple[float, ...]
+    extent: tuple[float, ...]
     pixels: tuple[slice, ...]
 
 
@@ -126,8 +127,16 @@ class FeatureMap:
                 total += part.reshape(len(part), -1).sum(axis=1, dtype=np.float64)
                 count += positions
         if not count:
-            return self.at([[side // 2 for side in self.shape]])[0].astype(np.float64)
-        return total / count
+            middle = self.at([[side // 2 for side in self.shape]])[0]
+            return np.asarray(middle, np.float64)
+        means: NDArray[np.float64] = total / count
+        return means
+
+    def window(self, inner: Sequence[slice]) -> "FeatureMap":
+        """The part of the image within slices, one an axis, with positions counted from there."""
+        bounds = [part.indices(side)[:2] for part, side in zip(inner, self.shape, strict=True)]
+        sides = tuple(high - low for low, high in bounds)
+        return FeatureMap(sides, self.pieces, tuple(low for low, _ in bounds))
 
 
 def _coordinates(piece: Piece, axis: int, pixels: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -160,5 +169,6 @@ def _interpolated(piece: Piece, positions: NDArray[np.intp]) -> NDArray[np.float
     for corner in itertools.product(*corners):
         weight = np.prod([share for _, share in corner], axis=0)
         if weight.any():
-            found += weight[:, None] * piece.values[(slice(None), *(at for at, _ in corner))].T
+            places: tuple[Any, ...] = (slice(None), *(at for at, _ in corner))
+            found += weight[:, None] * piece.values[places].T
     return found

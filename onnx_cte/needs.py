@@ -129,6 +129,11 @@ class Needs:
             names = frozenset(p.name for p in self.perturbations if self.instances)
             object.__setattr__(self, "decoded", names)
 
+    @property
+    def supplied(self) -> tuple[str, ...]:
+        """What a user has to give beside models and images: "labels", "source", both or nothing."""
+        return ("labels",) * self.truth + ("source",) * self.source
+
     def decodes(self, name: str) -> bool:
         """Whether objects are asked for of the prediction under the perturbation of that name."""
         return name in (self.decoded or ())

@@ -45,7 +45,8 @@ def class_map(seen: Observation, labels: Labels) -> NDArray[np.intp]:
         If labels are needed and the observation has none, or class indices are below 0.
     """
     if labels == "pseudo":
-        return seen.reference.classes.astype(np.intp)
+        pseudo: NDArray[np.intp] = seen.reference.classes.astype(np.intp)
+        return pseudo
     if seen.truth is None:
         raise ModelError(f"{seen.image}: labels are needed, and the observation has none")
     if labels == "truth":

@@ -141,6 +141,12 @@ class BlackBox:
         self._objects = self._objects or needs.instances
         if needs.instances and self._decoding.decoder is None:
             return self._decoding.reason
+        if looked_at := (*needs.taps, *(tap for view in needs.views for tap in view.taps)):
+            return (
+                f"a black box shows no feature maps, and {', '.join(dict.fromkeys(looked_at))} "
+                "would be looked at; use an estimator that looks at predictions alone, such as "
+                "cte or leep"
+            )
         if not needs.features:
             return ""
         taps = dict.fromkeys(tap for p in needs.features for tap in p.taps)

@@ -1,7 +1,7 @@
 """Disturb a network inside: find where, prepare an engine, run perturbations through it."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -9,24 +9,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_cte.errors import GraphError, OptionError, unknown_name
+from onnx_cte.errors import GraphError
+from onnx_cte.features import FeatureMap
 from onnx_cte.graph.anatomy import Anatomy, anatomy
 from onnx_cte.graph.editing import in_order, inlined, serialised
 from onnx_cte.graph.maps import Probe, Tap, Value
 from onnx_cte.graph.signature import load_graph
-from onnx_cte.graph.surgery import expose_all, tap_outputs
+from onnx_cte.graph.surgery import expose_all
 from onnx_cte.graph.writing import is_external, set_aside, tensors_in
 from onnx_cte.needs import FeaturePerturbation, Needs
 from onnx_cte.perturbations import generator
 from onnx_cte.segmenters.engine import Engine, Inside
 from onnx_cte.segmenters.factors import checked_factor, drowned, is_pointwise, map_shape
+from onnx_cte.segmenters.naming import one_tap, taps_named
 from onnx_cte.segmenters.network import Network, arrange
 from onnx_cte.segmenters.pipeline import Recipe, judged, stitched
+from onnx_cte.segmenters.reading import Reader, read_and_predict, read_maps
 from onnx_cte.segmenters.trying import trial_image
-from onnx_cte.sessions import Session, seen_values
+from onnx_cte.sessions import seen_values
 
-GROUPS = ("encoder", "decoder", "skips")
-"""Names that stand for several taps."""
 LARGE = 256 << 20
 """Bytes of a file from which its weights are set aside on disk while it is looked into."""
 POINTWISE_ROWS = 1
@@ -61,7 +62,7 @@ class GreyBox:
         self._network, self._shape, self.at = network, tuple(shape), at
         self._device, self._threads = device, threads
         self._engines: dict[tuple[tuple[str, ...], bool], Engine] = {}
-        self._readers: dict[tuple[str, ...], Session] = {}
+        self._readers: dict[tuple[bool, tuple[str, ...]], Reader] = {}
         self._aside: tempfile.TemporaryDirectory[str] | None = None
 
     @property
@@ -167,49 +168,35 @@ class GreyBox:
         return tuple(notes)
 
     def refuses(self, needs: Needs) -> str:
-        """Why it cannot be disturbed as needed; empty if it can. Prepares the engines."""
+        """Why it cannot be disturbed or looked at as needed; empty if it can. Prepares engines."""
+        looked_at = [*needs.taps, *(tap for view in needs.views for tap in view.taps)]
+        wanted = [f"disturb by {p.name}" for p in needs.features]
+        wanted += [f"look at for '{name}'" for name in looked_at]
+        if wanted and self.anatomy.bottleneck is None:
+            return f"no bottleneck to {wanted[0]}: {self._without(bool(needs.features))}"
+        for name in looked_at:
+            one_tap(self.anatomy, name)
         for perturbation in needs.features:
-            found = self.anatomy
-            if found.bottleneck is None:
-                named = ", ".join(f"'{tap.tensor}' ({tap.name})" for tap in found.candidates[:5])
-                return (
-                    f"no bottleneck to disturb by {perturbation.name}: {found.reason}. "
-                    + (
-                        f"Name a tensor for it by --at MODEL=TENSOR, such as {named}; or "
-                        if named
-                        else ""
-                    )
-                    + "disturb the input, as --perturb noise=0.1 does"
-                )
             taps = self.resolve(perturbation.taps)
             if lost := drowned(self.inside.probe, perturbation, taps):
                 return lost
             self._engine(taps, is_pointwise(self.inside.probe, perturbation, taps))
         return ""
 
-    def resolve(self, names: Sequence[str]) -> tuple[Tap, ...]:
-        """The taps that names and groups of names stand for.
-
-        Raises
-        ------
-        OptionError
-            If there is no such tap; the text lists what there is.
-        """
+    def _without(self, disturbed: bool) -> str:
+        """Why there is no bottleneck, and what can be done."""
         found = self.anatomy
-        known = {tap.name: tap for tap in (*found.taps, *found.skips)}
-        taps: dict[str, Tap] = {}
-        for name in names:
-            part = {"skips": "skip/"}.get(name, f"{name}/")
-            group = {key: tap for key, tap in known.items() if key.startswith(part)}
-            if name in known:
-                taps[name] = known[name]
-            elif name in GROUPS and group:
-                taps |= group
-            elif name in GROUPS:
-                raise OptionError(f"this network has no {name} to disturb")
-            else:
-                raise unknown_name("tap", name, [*known, *GROUPS])
-        return tuple(taps.values())
+        named = ", ".join(f"'{tap.tensor}' ({tap.name})" for tap in found.candidates[:5])
+        outs = [f"Name a tensor for it by --at MODEL=TENSOR, such as {named}"] if named else []
+        if disturbed:
+            outs.append("disturb the input, as --perturb noise=0.1 does")
+        else:
+            outs.append("take an estimator that looks at predictions alone, such as cte or leep")
+        return f"{found.reason}. {'; or '.join(outs)}"
+
+    def resolve(self, names: Sequence[str]) -> tuple[Tap, ...]:
+        """The taps that names and groups of names stand for; see `naming.taps_named`."""
+        return taps_named(self.anatomy, names)
 
     def disturbed(
         self,
@@ -259,25 +246,31 @@ class GreyBox:
         if self._aside:
             self._aside.cleanup()
 
-    def features(
-        self, taps: Sequence[Tap], tile: NDArray[np.float32]
-    ) -> Mapping[str, NDArray[np.float32]]:
-        """Undisturbed maps of some taps for a (1, C, h, w) tile, each (1, C', *sides)."""
-        names = [tap.tensor for tap in taps]
-        key = tuple(names)
+    def read(
+        self, recipe: Recipe, tensor: NDArray[np.float32], taps: Sequence[str]
+    ) -> dict[str, FeatureMap]:
+        """Feature maps of a normalised (1, C, H, W) image, by the names asked for."""
+        found = self._named(taps)
+        return read_maps(self._reader(found.values(), predicts=False), found, recipe, tensor)
+
+    def predicted(
+        self, recipe: Recipe, tensor: NDArray[np.float32], taps: Sequence[str]
+    ) -> tuple[NDArray[np.float32], dict[str, FeatureMap]]:
+        """Probabilities (C', H, W) of a normalised (1, C, H, W) image, and its feature maps."""
+        found = self._named(taps)
+        reader = self._reader(found.values(), predicts=True)
+        return read_and_predict(reader, found, recipe, tensor)
+
+    def _named(self, names: Sequence[str]) -> dict[str, Tap]:
+        """The one tap each name stands for."""
+        return {name: one_tap(self.anatomy, name) for name in names}
+
+    def _reader(self, taps: Iterable[Tap], *, predicts: bool) -> Reader:
+        chosen = sorted({found.tensor: found for found in taps}.values(), key=lambda t: t.tensor)
+        key = predicts, tuple(found.tensor for found in chosen)
         if key not in self._readers:
-            inside = self.inside
-            model = tap_outputs(inside.model, names, inside.probe.values)
-            packed = serialised(model, inside.path.name)
-            self._readers[key] = Session(
-                inside.path, self._device, self._threads, model=packed, folder=inside.folder
-            )
-        image = arrange(tile, self._network.tile, self._network.source.axes)
-        maps = self._readers[key].run({self.inside.probe.source: image}, names)
-        return {
-            tap.name: np.asarray(np.moveaxis(found, tap.axis, 1), np.float32)
-            for tap, found in zip(taps, maps, strict=True)
-        }
+            self._readers[key] = Reader(self.inside, chosen, self._network, predicts=predicts)
+        return self._readers[key]
 
     def rows(
         self,
@@ -288,10 +281,12 @@ class GreyBox:
         tile: NDArray[np.float32],
     ) -> NDArray[Any]:
         """Raw outputs for a (1, C, h, w) tile, undisturbed first: (1, (K + 1) C', h', w')."""
-        seen = self.features(engine.taps, tile) if engine.pointwise else {}
+        seen: Mapping[str, NDArray[np.float32]] = {}
+        if engine.pointwise:
+            _, seen = self._reader(engine.taps, predicts=False).run(tile)
         factors = {}
         for tap in engine.taps:
-            features = seen.get(tap.name)
+            features = seen[tap.tensor][None] if tap.tensor in seen else None
             shape = map_shape(self.inside.probe, tap) if features is None else features.shape
             drawn = [
                 checked_factor(

@@ -236,8 +236,7 @@ class OnnxSegmenter:
         return adaptation(self._recipe, image)
 
     def observe(self, image: Image, needs: Needs, seed: int) -> Observation:
-        disturb = self.grey_box.disturbed
-        return observe(self._recipe, self.network, image, needs, seed, disturb)
+        return observe(self._recipe, self.network, image, needs, seed, self.grey_box)
 
     def close(self) -> None:
         self.grey_box.close()

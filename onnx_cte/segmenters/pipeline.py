@@ -7,7 +7,7 @@ Objects are made of the stitched maps, so that one across the border of two tile
 and in the frame of the disturbed image, for rays and flows have directions.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from onnx_cte.descriptor import Step
 from onnx_cte.errors import ImageError, InferenceError, NotOffered
+from onnx_cte.features import FeatureMap
 from onnx_cte.needs import FeaturePerturbation, InputPerturbation, Needs
 from onnx_cte.perturbations import generator
 from onnx_cte.preprocessing import apply_steps
 from onnx_cte.segmenters.network import layout
-from onnx_cte.tiling import Size, run_tiled, tile_limit
+from onnx_cte.tiling import Place, Size, run_tiled, tile_limit, tiles
 from onnx_cte.types import BACKGROUND, BOUNDARY, FOREGROUND, Decoder, Image, Observation, Prediction
 
 Predict = Callable[[NDArray[np.float32]], NDArray[Any]]
@@ -74,10 +75,10 @@ class Recipe:
         return len(self.sizes)
 
 
-class Disturb(Protocol):
-    """Runs a network undisturbed and disturbed inside, together."""
+class Opened(Protocol):
+    """A network that can be disturbed, and looked at, inside."""
 
-    def __call__(
+    def disturbed(
         self,
         recipe: Recipe,
         tensor: NDArray[np.float32],
@@ -88,6 +89,18 @@ class Disturb(Protocol):
         """Reference maps, and perturbed ones by the perturbation's name."""
         ...
 
+    def read(
+        self, recipe: Recipe, tensor: NDArray[np.float32], taps: Sequence[str]
+    ) -> Mapping[str, FeatureMap]:
+        """Feature maps by tap."""
+        ...
+
+    def predicted(
+        self, recipe: Recipe, tensor: NDArray[np.float32], taps: Sequence[str]
+    ) -> tuple[NDArray[np.float32], Mapping[str, FeatureMap]]:
+        """Reference maps, and feature maps by tap."""
+        ...
+
 
 def observe(
     recipe: Recipe,
@@ -95,7 +108,7 @@ def observe(
     image: Image,
     needs: Needs,
     seed: int,
-    disturb: Disturb | None = None,
+    opened: Opened | None = None,
 ) -> Observation:
     """Run a network on an image and on its perturbed versions.
 
@@ -106,8 +119,8 @@ def observe(
     image : Image
     needs : Needs
     seed : int
-    disturb : callable or None
-        Disturbs the network inside; None for one that can only be fed.
+    opened : Opened or None
+        The network inside; None for one that can only be fed.
 
     Returns
     -------
@@ -117,7 +130,7 @@ def observe(
     Raises
     ------
     NotOffered
-        If features are to be disturbed and `disturb` is None.
+        If features are to be disturbed or looked at and `opened` is None.
     ImageError
         If the image has channels that the network cannot take, or is too small.
     InferenceError
@@ -126,29 +139,63 @@ def observe(
     tensor = normalised(recipe, image)
     inner = image.window or (slice(None),) * recipe.dimensions
     perturbed = {}
-    if not needs.features:
+    features: Mapping[str, FeatureMap] = {}
+    if opened is None:
+        _refuse_inside(needs)
         reference = probabilities(recipe, predict, tensor)
-    elif disturb is None:
-        raise NotOffered(
-            f"{needs.features[0].name} disturbs feature maps, which this model does not show"
-        )
-    else:
-        reference, found = disturb(recipe, tensor, image.name, needs.features, seed)
+    elif needs.features:
+        reference, found = opened.disturbed(recipe, tensor, image.name, needs.features, seed)
         perturbed = {
             name: _prediction(recipe, maps, inner, needs.decodes(name))
             for name, maps in found.items()
         }
+        features = opened.read(recipe, tensor, needs.taps) if needs.taps else {}
+    elif needs.taps:
+        reference, features = opened.predicted(recipe, tensor, needs.taps)
+    else:
+        reference = probabilities(recipe, predict, tensor)
     for perturbation in needs.inputs:
-        disturbed = perturbation.apply(tensor, generator(seed, image.name, perturbation.name))
-        maps, name = probabilities(recipe, predict, disturbed), perturbation.name
+        maps = probabilities(recipe, predict, _disturbed(perturbation, tensor, image.name, seed))
+        name = perturbation.name
         perturbed[name] = _prediction(recipe, maps, inner, needs.decodes(name), perturbation)
+    views = {}
+    for view in needs.views:
+        assert opened is not None  # refused above
+        disturbed = _disturbed(view.perturbation, tensor, image.name, seed)
+        views[view.perturbation.name] = _within(opened.read(recipe, disturbed, view.taps), inner)
     return Observation(
         image=image.name,
         pixels=_grey(image)[inner],
         reference=_prediction(recipe, reference, inner, needs.instances),
         perturbed=perturbed,
         truth=image.truth,
+        features=_within(features, inner),
+        views=views,
+        seed=seed,
     )
+
+
+def _refuse_inside(needs: Needs) -> None:
+    """Refuse a look inside a network that can only be fed."""
+    if needs.features:
+        raise NotOffered(
+            f"{needs.features[0].name} disturbs feature maps, which this model does not show"
+        )
+    for tap in (*needs.taps, *(tap for view in needs.views for tap in view.taps)):
+        raise NotOffered(f"feature map '{tap}' is looked at, and this model shows none")
+
+
+def _disturbed(
+    perturbation: InputPerturbation, tensor: NDArray[np.float32], image: str, seed: int
+) -> NDArray[np.float32]:
+    # What is shared draws the same for every image.
+    names = () if getattr(perturbation, "shared", False) else (image,)
+    return perturbation.apply(tensor, generator(seed, *names, perturbation.name))
+
+
+def _within(maps: Mapping[str, FeatureMap], inner: tuple[slice, ...]) -> dict[str, FeatureMap]:
+    """Feature maps of what is judged of an image."""
+    return {tap: found.window(inner) for tap, found in maps.items()}
 
 
 def adaptation(recipe: Recipe, image: Image) -> str:
@@ -184,14 +231,29 @@ def probabilities(
 
 def stitched(recipe: Recipe, predict: Predict, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
     """Raw output of shape (C', H, W) for a normalised image of any size."""
+    return run_tiled(tensor, predict, **_cutting(recipe, tensor))
+
+
+def tiles_of(
+    recipe: Recipe, tensor: NDArray[np.float32]
+) -> Iterator[tuple[Place, NDArray[np.float32]]]:
+    """The tiles in which `stitched` runs a normalised image, in order, and where they lie."""
+    return tiles(tensor, **_cutting(recipe, tensor))
+
+
+def _cutting(recipe: Recipe, tensor: NDArray[np.float32]) -> dict[str, Any]:
+    """How a normalised image is cut into tiles."""
     cut = (recipe.sizes, recipe.halo, recipe.border, recipe.scale)
     limit: int | tuple[int, ...] = recipe.limit
     if recipe.dimensions == 3:
         limit = tile_limit(tensor.shape[2:], *cut, voxels=2 * recipe.limit**2)
-    sizes, halo, border, scale = cut
-    return run_tiled(
-        tensor, predict, sizes=sizes, halo=halo, border=border, limit=limit, scale=scale
-    )
+    return {
+        "sizes": recipe.sizes,
+        "halo": recipe.halo,
+        "border": recipe.border,
+        "limit": limit,
+        "scale": recipe.scale,
+    }
 
 
 def judged(recipe: Recipe, raw: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -7,7 +7,8 @@ neighbour and nothing is cropped.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from onnx_cte.errors import DescriptorError, ImageError, InferenceError, OptionE
 from onnx_cte.tiling.axes import NAMES, Axis, Cut, Size, axes_of, by
 from onnx_cte.tiling.budget import tile_limit
 
-__all__ = ["Run", "Size", "run_tiled", "tile_limit"]
+__all__ = ["Place", "Run", "Size", "run_tiled", "tile_limit", "tiles"]
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 """A network: (1, C, h, w) to (1, C', h', w'), or (1, C, d, h, w) to (1, C', d', h', w')."""
@@ -97,28 +98,8 @@ def run_tiled(
     >>> bool((twice == 2 * image[0]).all())
     True
     """
-    rank = len(sizes)
-    if rank not in NAMES:
-        raise DescriptorError(
-            f"sizes are given for {rank} axes, expected 2 (height, width) or 3 (depth, height, "
-            "width)"
-        )
-    if tensor.ndim != 2 + rank or tensor.shape[0] != 1 or not tensor.size:
-        raise ImageError(
-            f"image tensor has shape {by(tensor.shape)}, expected {_EXPECTED[rank]}, none of them 0"
-        )
-    limits = (limit,) * rank if isinstance(limit, int) else limit
-    if len(limits) != rank or min(limits) < 1:
-        raise OptionError(
-            f"limit is {limit} px, expected a tile side of at least 1 px, or one for each of "
-            f"{', '.join(NAMES[rank])}"
-        )
-    axes = axes_of(tensor.shape[2:], sizes, halo, border, scale)
-    _check_not_tiny(axes)
-    sides = tuple(axis.side(longest) for axis, longest in zip(axes, limits, strict=True))
-    places = list(
-        itertools.product(*(axis.cuts(side) for axis, side in zip(axes, sides, strict=True)))
-    )
+    plan = _plan(tensor, sizes, halo, border, limit, scale)
+    axes, sides, places = plan.axes, plan.sides, plan.cuts
     due = tuple(
         (side - 2 * axis.border) // axis.scale for axis, side in zip(axes, sides, strict=True)
     )
@@ -142,6 +123,94 @@ def run_tiled(
             stitched = np.empty((channels, *shape), np.float32)
         stitched[(slice(None), *(cut.target for cut in cuts))] = kept
     return _at_image_size(stitched, axes)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a tile lies in the image, by axis.
+
+    Attributes
+    ----------
+    start : tuple of int
+        The pixel at which it begins; negative where the image was extended before its begin.
+    extent : tuple of int
+        Its sides, in px; it may reach beyond the image.
+    pixels : tuple of slice
+        The pixels of the image that are taken from it: those of all tiles partition the image.
+    """
+
+    start: tuple[int, ...]
+    extent: tuple[int, ...]
+    pixels: tuple[slice, ...]
+
+
+def tiles(
+    tensor: NDArray[np.float32],
+    *,
+    sizes: tuple[Size, ...],
+    halo: tuple[int, ...] = (),
+    border: tuple[int, ...] = (),
+    limit: int | tuple[int, ...] = 1024,
+    scale: tuple[int, ...] = (),
+) -> Iterator[tuple[Place, NDArray[np.float32]]]:
+    """Each tile that `run_tiled` would run, in its order, with its place in the image.
+
+    Parameters and errors are those of `run_tiled`.
+
+    Examples
+    --------
+    >>> image = np.zeros((1, 1, 4, 6), np.float32)
+    >>> for place, tile in tiles(image, sizes=(4, 4)):
+    ...     print(place.start, tile.shape, place.pixels[1])
+    (0, 0) (1, 1, 4, 4) slice(0, 3, None)
+    (0, 2) (1, 1, 4, 4) slice(3, 6, None)
+    """
+    plan = _plan(tensor, sizes, halo, border, limit, scale)
+    for cuts in plan.cuts:
+        place = Place(
+            tuple(cut.start for cut in cuts), plan.sides, tuple(cut.pixels for cut in cuts)
+        )
+        yield place, _read(tensor, cuts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How an image is cut: its axes, the sides of all tiles, and each tile's cuts by axis."""
+
+    axes: Sequence[Axis]
+    sides: tuple[int, ...]
+    cuts: Sequence[tuple[Cut, ...]]
+
+
+def _plan(
+    tensor: NDArray[np.float32],
+    sizes: tuple[Size, ...],
+    halo: tuple[int, ...],
+    border: tuple[int, ...],
+    limit: int | tuple[int, ...],
+    scale: tuple[int, ...],
+) -> _Plan:
+    rank = len(sizes)
+    if rank not in NAMES:
+        raise DescriptorError(
+            f"sizes are given for {rank} axes, expected 2 (height, width) or 3 (depth, height, "
+            "width)"
+        )
+    if tensor.ndim != 2 + rank or tensor.shape[0] != 1 or not tensor.size:
+        raise ImageError(
+            f"image tensor has shape {by(tensor.shape)}, expected {_EXPECTED[rank]}, none of them 0"
+        )
+    limits = (limit,) * rank if isinstance(limit, int) else limit
+    if len(limits) != rank or min(limits) < 1:
+        raise OptionError(
+            f"limit is {limit} px, expected a tile side of at least 1 px, or one for each of "
+            f"{', '.join(NAMES[rank])}"
+        )
+    axes = axes_of(tensor.shape[2:], sizes, halo, border, scale)
+    _check_not_tiny(axes)
+    sides = tuple(axis.side(longest) for axis, longest in zip(axes, limits, strict=True))
+    cuts = itertools.product(*(axis.cuts(side) for axis, side in zip(axes, sides, strict=True)))
+    return _Plan(axes, sides, list(cuts))
 
 
 def _check_not_tiny(axes: Sequence[Axis]) -> None:

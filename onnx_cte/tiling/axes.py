@@ -103,6 +103,8 @@ class Axis:
                 _source(start - self.border, start - self.border + side, self.length),
                 slice((low - start) // scale, -((start - high) // scale)),
                 slice(low // scale, -(-high // scale)),
+                start - self.border,
+                slice(low, high),
             )
             for start, low, high in zip(starts, [0, *seams], [*seams, self.length], strict=True)
         ]
@@ -115,6 +117,8 @@ class Cut:
     source: slice | NDArray[np.intp]  # of the image; positions where some are reflected
     kept: slice  # part of the tile's output that is kept
     target: slice  # where it goes in the stitched map
+    start: int  # the pixel of the image, or before it, at which the tile begins
+    pixels: slice  # of the image, for which the tile is taken
 
 
 def axes_of(
