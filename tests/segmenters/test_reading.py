@@ -101,7 +101,7 @@ def test_a_window_is_read_within_its_context():
     for tap in SEVERAL:
         assert part.features[tap].shape == (64, 64)
         found = part.features[tap].at(pixels(64))
-        wanted = whole.features[tap].at(pixels(64) + [16, 32])
+        wanted = whole.features[tap].at(pixels(64) + np.array([16, 32]))
         assert np.array_equal(found, wanted)
 
 
