@@ -1,7 +1,10 @@
 """How well one ranking of models agrees with another, above all with how well they really do."""
 
 import math
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 
@@ -17,6 +20,11 @@ _TOLERANCE = 1e-12
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """How well the scores of a ranking agree with the true performance of the same models.
+
+    Of a ranking with draws that are alternatives to each other (`Ranking.by_draw`), the
+    correlations, `pairs_right` and `regret` are the mean over the draws in which they are defined:
+    what one such draw may be expected to give. It has no p-values, and `chosen` is the model that
+    most draws choose.
 
     Attributes
     ----------
@@ -39,6 +47,8 @@ class Agreement:
     best, chosen : str
         The model that performs best and the top-ranked one. Of equals, the first by name; but
         `best` is `chosen` where that performs as well as any.
+    draws : int
+        Alternatives over which this is the mean; 0 if the ranking has none.
     """
 
     models: int
@@ -55,6 +65,7 @@ class Agreement:
     regret: float
     best: str
     chosen: str
+    draws: int = 0
 
     def __str__(self) -> str:
         rows = [
@@ -68,6 +79,7 @@ class Agreement:
             f"differ by {self.margin:g} or more",
             f"chosen: {self.chosen}; best: {self.best}; regret: {number(self.regret, 4)}",
         ]
+        lines += [f"mean over {self.draws} draws"] if self.draws else []
         lines += [f"left out: {model} ({reason})" for model, reason in self.left_out]
         return "\n".join(lines)
 
@@ -84,7 +96,8 @@ def agreement(
 
     Both are turned so that greater is better, whatever their `greater_is_better`. Models are
     paired by name; those without a finite value on both sides are left out, and listed. If none
-    is left, because all failed on one side, say, every correlation is NaN.
+    is left, because all failed on one side, say, every correlation is NaN. Draws of `ranking` that
+    are alternatives are compared one by one, and averaged (see `Agreement`).
 
     Parameters
     ----------
@@ -136,6 +149,32 @@ def agreement(
     names = sorted(scores.keys() - left_out.keys())
     if not {*scores, *dict(ranking.failed)} & {*performances, *dict(truth.failed)}:
         raise _nothing_shared(ranking, truth)
+    whole = _compared(names, scores, performances, margin, permutations, seed)
+    found = replace(whole, left_out=tuple(left_out.items()))
+    if not ranking.by_draw:
+        return found
+    sign = 1 if ranking.greater_is_better else -1
+    alternatives = [
+        {model: sign * value for model, value in draw.items() if math.isfinite(value)}
+        for draw in ranking.by_draw
+    ]
+    # A single permutation: p-values of draws that share their models could not be averaged.
+    each = [
+        _compared([m for m in names if m in draw], draw, performances, margin, 1, seed)
+        for draw in alternatives
+    ]
+    return _averaged(found, each, performances)
+
+
+def _compared(
+    names: Sequence[str],
+    scores: Mapping[str, float],
+    performances: Mapping[str, float],
+    margin: float,
+    permutations: int,
+    seed: int,
+) -> Agreement:
+    """Compare the scores and performances of these models, all of them finite."""
     x = np.array([scores[model] for model in names])
     y = np.array([performances[model] for model in names])
     found = correlations(x, y, permutations=permutations, seed=seed)
@@ -151,7 +190,7 @@ def agreement(
         regret, best, chosen = float(y[most] - y[top]), names[most], names[top]
     return Agreement(
         models=len(names),
-        left_out=tuple(left_out.items()),
+        left_out=(),
         kendall=found.kendall,
         kendall_p=found.kendall_p,
         spearman=found.spearman,
@@ -164,6 +203,36 @@ def agreement(
         regret=regret,
         best=best,
         chosen=chosen,
+    )
+
+
+def _averaged(
+    whole: Agreement, each: Sequence[Agreement], performances: Mapping[str, float]
+) -> Agreement:
+    """The mean over draws, beside what the whole ranking says of models and pairs."""
+
+    def mean(name: str) -> float:
+        defined = [value for one in each if not math.isnan(value := getattr(one, name))]
+        return fmean(defined) if defined else math.nan
+
+    times = Counter(one.chosen for one in each if one.chosen)
+    chosen = min(times, key=lambda model: (-times[model], model), default="")
+    best = whole.best
+    if chosen and best and performances[chosen] == performances[best]:
+        best = chosen
+    return replace(
+        whole,
+        kendall=mean("kendall"),
+        kendall_p=math.nan,
+        spearman=mean("spearman"),
+        spearman_p=math.nan,
+        pearson=mean("pearson"),
+        pearson_p=math.nan,
+        pairs_right=mean("pairs_right"),
+        regret=mean("regret"),
+        best=best,
+        chosen=chosen,
+        draws=len(each),
     )
 
 

@@ -7,6 +7,7 @@ intervals of ranks and of differences; overlap of two models' own intervals woul
 
 import itertools
 import math
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank
+from onnx_cte.errors import OptionError
 from onnx_cte.types import Estimator
 
 DRAWS = 1000
@@ -34,33 +36,53 @@ class Judgement:
     groups : sequence of str
         For each image, what is drawn together.
     seed : int
-    draws : int
-        Bootstrap draws.
+    draws : int or None
+        Bootstrap draws. None: the estimator's own ``resamples``, or else `DRAWS`. Without any,
+        nothing is said of how sure the images are.
 
     Attributes
     ----------
     order : list of str
         Models, best first; undefined last; equal ones by name.
     values : mapping of str to float
+    seconds : float
+        What it took to score the whole bank once.
     intervals : mapping of str to (float, float)
-        NaN if undefined, or if there are fewer than `FEWEST` groups to draw from.
+        NaN if undefined, if there are fewer than `FEWEST` groups to draw from, or no draws.
     rank_intervals : mapping of str to (int, int)
-        All ranks, if there are fewer than `FEWEST` groups.
+        All ranks, if there are fewer than `FEWEST` groups, or no draws.
     undecided : tuple of (str, str)
-        Pairs, the better one first, that the images cannot tell apart.
+        Pairs, the better one first, that the images cannot tell apart; none without draws, for
+        then nobody asked.
+    resampled : bool
+        Whether draws were asked for, so that `undecided` and `contrasts` say something.
     contrasts : mapping of (str, str) to float
         By pair, the better one first: by how many standard errors their scores differ. That is
         the difference of the scores over the standard deviation of the difference in the draws,
         which share their images; 0 for equal scores, infinite if the difference is the same in
         every draw. Left out are pairs of which a score is not finite, and all pairs if there are
-        fewer than `FEWEST` groups.
+        fewer than `FEWEST` groups, or no draws.
+
+    Raises
+    ------
+    OptionError
+        If the estimator's ``resamples`` is no whole number of at least 0.
     """
 
     def __init__(
-        self, bank: Bank, estimator: Estimator, groups: Sequence[str], seed: int, draws: int = DRAWS
+        self,
+        bank: Bank,
+        estimator: Estimator,
+        groups: Sequence[str],
+        seed: int,
+        draws: int | None = None,
     ) -> None:
         models = list(bank)
+        draws = resamples_of(estimator) if draws is None else draws
+        self.resampled = draws > 0
+        started = time.perf_counter()
         self.values: Mapping[str, float] = estimator.score(bank)
+        self.seconds = time.perf_counter() - started
         sign = 1.0 if estimator.greater_is_better else -1.0
         oriented = np.array([sign * self.values[model] for model in models])
         self.order = sorted(models, key=lambda m: _best_first(sign * self.values[m], m))
@@ -72,7 +94,8 @@ class Judgement:
             (a, b)
             for position, a in enumerate(self.order)
             for b in self.order[position + 1 :]
-            if _undecided(
+            if self.resampled
+            and _undecided(
                 sign * drawn[:, place[a]],
                 sign * drawn[:, place[b]],
                 oriented[place[a]],
@@ -88,6 +111,18 @@ class Judgement:
         self.contrasts = {
             pair: contrast for pair, contrast in contrasts.items() if not math.isnan(contrast)
         }
+
+
+def resamples_of(estimator: Estimator) -> int:
+    """Bootstrap draws that an estimator can bear; OptionError if that is no such number."""
+    # Optional, hence not in the protocol.
+    draws = getattr(estimator, "resamples", DRAWS)
+    if not isinstance(draws, int) or isinstance(draws, bool) or draws < 0:
+        raise OptionError(
+            f"estimator '{estimator.name}': resamples is {draws!r}, expected the number of "
+            "bootstrap draws, a whole number of at least 0"
+        )
+    return draws
 
 
 def _best_first(value: float, model: str) -> tuple[bool, float, str]:

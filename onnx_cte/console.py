@@ -9,7 +9,33 @@ from onnx_cte.ranking import Ranking
 from onnx_cte.tables import number, text_table
 
 Compared = tuple[Ranking, Agreement]
-"""A ranking without labels, and how well it agrees with the performance."""
+"""A ranking by an estimator, and how well it agrees with the performance."""
+
+WIDEST = 8
+"""Estimators side by side; more do not fit a terminal."""
+
+MANY = 4
+"""Models that fail for the same reason: so many, or more, are told in one line."""
+
+
+def evaluation_text(performance: Ranking, compared: Sequence[Compared]) -> str:
+    """Each model's performance, beside what every estimator says if they are not too many.
+
+    Parameters
+    ----------
+    performance : Ranking
+    compared : sequence of (Ranking, Agreement)
+
+    Returns
+    -------
+    str
+        With a title.
+    """
+    beside = "and what each estimator says"
+    if len(compared) > WIDEST:
+        beside = f"what {len(compared)} estimators say of each model is in scores.csv"
+    title = f"performance against labels ({performance.title}), {beside}"
+    return f"{title}\n\n{ranking_text(performance, compared)}"
 
 
 def ranking_text(ranking: Ranking, compared: Sequence[Compared] = ()) -> str:
@@ -23,7 +49,8 @@ def ranking_text(ranking: Ranking, compared: Sequence[Compared] = ()) -> str:
     ranking : Ranking
         In an evaluation, by performance.
     compared : sequence of (Ranking, Agreement)
-        In an evaluation, the rankings whose scores stand beside the performance.
+        In an evaluation, the rankings whose scores stand beside the performance; of more than
+        `WIDEST` neither scores nor separation are shown.
 
     Returns
     -------
@@ -31,7 +58,7 @@ def ranking_text(ranking: Ranking, compared: Sequence[Compared] = ()) -> str:
     """
     blocks = [_side_by_side(ranking, compared) if compared else _table(ranking)]
     rankings = [ranking, *(other for other, _ in compared)]
-    if separations := _separations(rankings):
+    if separations := _separations(rankings if len(compared) <= WIDEST else [ranking]):
         blocks.append(separations)
     if warnings := _warnings(rankings):
         blocks.append("\n".join(f"warning: {warning}" for warning in warnings))
@@ -90,20 +117,28 @@ def _warnings(rankings: Sequence[Ranking]) -> list[str]:
 
 
 def _failed(rankings: Sequence[Ranking]) -> list[str]:
-    """A line a model and reason; what failed in some of several rankings only names those."""
+    """A line a model and reason; what failed in some of several rankings only names those.
+
+    Where `MANY` models fail alike, they share a line.
+    """
     where: dict[tuple[str, str], list[str]] = {}
     for ranking in rankings:
         for pair in ranking.failed:
             where.setdefault(pair, []).append(ranking.title)
-    return [
-        f"  {model}: {reason}"
-        + (f" (by {', '.join(titles)})" if len(titles) < len(rankings) else "")
-        for (model, reason), titles in where.items()
-    ]
+    alike: dict[tuple[str, str], list[str]] = {}
+    for (model, reason), titles in where.items():
+        by = f" (by {', '.join(titles)})" if len(titles) < len(rankings) else ""
+        alike.setdefault((reason, by), []).append(model)
+    lines = []
+    for (reason, by), models in alike.items():
+        named = [", ".join(models)] if len(models) >= MANY else models
+        lines += [f"  {model}: {reason}{by}" for model in named]
+    return lines
 
 
 def _side_by_side(performance: Ranking, compared: Sequence[Compared]) -> str:
-    """Each model's performance and what every estimator said of it."""
+    """Each model's performance and what every estimator said of it, or performance alone."""
+    compared = compared if len(compared) <= WIDEST else ()
     head = ["model", performance.title, "images", *(ranking.title for ranking, _ in compared)]
     rows = [
         [
@@ -122,37 +157,50 @@ def _records(ranking: Ranking) -> list[dict[str, Any]]:
     return [record for record in models.values() if "provider" in record]
 
 
-def agreement_text(compared: Sequence[Compared]) -> str:
-    """Tell in a table, a line an estimator, how well each agrees with the performance."""
-    head = [
-        "estimator",
-        "models",
-        "tau",
-        "p",
-        "rho",
-        "p",
-        "r",
-        "p",
-        "pairs right",
-        "of",
-        "regret",
-        "chosen",
-    ]
+def agreement_text(compared: Sequence[Compared], left_out: Sequence[tuple[str, str]] = ()) -> str:
+    """Tell in a table, a line an estimator, how well each agrees with the performance.
+
+    Parameters
+    ----------
+    compared : sequence of (Ranking, Agreement)
+    left_out : sequence of (estimator, reason)
+        Told below the table.
+
+    Returns
+    -------
+    str
+        Undefined numbers are dashes. ``p`` is of tau; ``seconds`` are of the estimator itself,
+        beyond running the models (`Ranking.seconds`).
+    """
+    head = ["estimator", "needs", "models", "pairs right", "of", "tau", "p", "rho", "r"]
     rows = [
         [
             ranking.title,
+            told_needs(ranking.needs),
             str(found.models),
+            number(found.pairs_right),
+            str(found.pairs_counted),
             number(found.kendall),
             number(found.kendall_p, 4),
             number(found.spearman),
-            number(found.spearman_p, 4),
             number(found.pearson),
-            number(found.pearson_p, 4),
-            number(found.pairs_right),
-            str(found.pairs_counted),
             number(found.regret, 4),
+            number(ranking.seconds, 2),
             found.chosen or "-",
         ]
         for ranking, found in compared
     ]
-    return text_table(head, rows, left=[0, 11])
+    table = text_table([*head, "regret", "seconds", "chosen"], rows, left=[0, 1, 11])
+    told = [f"  {name}: {reason}" for name, reason in left_out]
+    return "\n".join([table, *(["", "left out", *told] if told else [])])
+
+
+def told_needs(needs: Sequence[str]) -> str:
+    """What a user has to give an estimator, in words.
+
+    Examples
+    --------
+    >>> told_needs(("labels", "source")), told_needs(())
+    ('labels, source', 'nothing')
+    """
+    return ", ".join(needs) or "nothing"

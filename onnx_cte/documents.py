@@ -23,6 +23,7 @@ def ranking_to_json(ranking: Ranking) -> dict[str, Any]:
         "estimator": ranking.estimator,
         "title": ranking.title,
         "greater_is_better": ranking.greater_is_better,
+        "needs": list(ranking.needs),
         "seed": ranking.seed,
         "ranking": [
             {
@@ -45,6 +46,9 @@ def ranking_to_json(ranking: Ranking) -> dict[str, Any]:
         ],
         "undecided": [list(pair) for pair in ranking.undecided],
         "separation": _separation_to_json(ranking.separation),
+        "by_draw": [
+            {model: null(value) for model, value in draw.items()} for draw in ranking.by_draw
+        ],
         "remarks": list(ranking.remarks),
         "warnings": list(ranking.warnings),
         "failed": [list(pair) for pair in ranking.failed],
@@ -76,11 +80,16 @@ def ranking_from_json(document: Mapping[str, Any]) -> Ranking:
             skipped=_pairs(document["skipped"]),
             seed=document["seed"],
             provenance=document["provenance"],
-            # Files of earlier versions have neither.
+            # Files of earlier versions have none of these.
             remarks=tuple(document.get("remarks", ())),
             separation=_separation(document.get("separation")),
+            needs=tuple(document.get("needs", ())),
+            by_draw=tuple(
+                {model: _nan(value) for model, value in draw.items()}
+                for draw in document.get("by_draw", ())
+            ),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise OutputError(f"a ranking with something missing or misshapen: {error!r}") from error
 
 

@@ -97,6 +97,13 @@ class Ranking(Sequence[Score]):
     separation : Separation or None
         How far the scores are apart, for what is uncertain about them; None if no model could be
         ranked, or if nobody measured it.
+    needs : tuple of str
+        What the estimator had to be given beside models and images: "labels", "source" (images and
+        labels of each model's own training domain), both or nothing.
+    by_draw : tuple of mapping of str to float
+        Score by model of each draw, where draws are alternatives to each other rather than parts
+        of one score (which few images were labelled, say); mostly empty. `agreement` is the mean
+        over them.
     """
 
     scores: tuple[Score, ...]
@@ -110,6 +117,8 @@ class Ranking(Sequence[Score]):
     provenance: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     separation: Separation | None = None
+    needs: tuple[str, ...] = ()
+    by_draw: tuple[Mapping[str, float], ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> Score: ...
@@ -125,6 +134,18 @@ class Ranking(Sequence[Score]):
     def values(self) -> Mapping[str, float]:
         """Score by model, best first."""
         return {score.model: score.value for score in self.scores}
+
+    @property
+    def seconds(self) -> float:
+        """Time of the estimator itself, beyond running the models, as its run recorded it.
+
+        That is to measure what was measured in this run, on all images under all models, and to
+        score the whole bank once, without the bootstrap. What estimators share in measuring is
+        charged to each of them, what they derive from the bank together to the first. NaN if all
+        evidence came from an earlier run, or if nobody took the time.
+        """
+        taken = self.provenance.get("time", {}).get("estimator_seconds")
+        return math.nan if taken is None else float(taken)
 
     def undecided_with(self, model: str) -> tuple[str, ...]:
         """The models that these images cannot tell from the given one."""

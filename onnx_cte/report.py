@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,11 @@ def write_evaluation(
     performance: Ranking,
     compared: Sequence[tuple[Ranking, Agreement]],
     folder: str | Path,
+    left_out: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Write ``evaluation.json``, ``agreement.csv`` and ``performance.csv``.
+    """Write ``evaluation.json``, ``agreement.csv``, ``performance.csv`` and ``scores.csv``.
+
+    The last has a row a model and a column an estimator, beside the performance.
 
     Parameters
     ----------
@@ -96,6 +100,8 @@ def write_evaluation(
     compared : sequence of (Ranking, Agreement)
         Each estimator's ranking and how well it agrees with the performance.
     folder : str or Path
+    left_out : sequence of (estimator, reason)
+        What was asked for and could not be compared.
 
     Raises
     ------
@@ -104,7 +110,11 @@ def write_evaluation(
     """
     path = prepare_folder(folder)
     rows = [
-        {"estimator": ranking.estimator, **agreement_to_json(agreement)}
+        {
+            "estimator": ranking.estimator,
+            "needs": list(ranking.needs),
+            **agreement_to_json(agreement),
+        }
         for ranking, agreement in compared
     ]
     document = {
@@ -112,10 +122,19 @@ def write_evaluation(
         "performance": ranking_to_json(performance),
         "rankings": [ranking_to_json(ranking) for ranking, _ in compared],
         "agreement": rows,
+        "left_out": [list(pair) for pair in left_out],
     }
     _replace(path / "evaluation.json", _dump(document))
     _replace(path / "performance.csv", _ranking_csv(performance))
-    plain = [{k: v for k, v in row.items() if k != "left_out"} for row in rows]
+    _replace(path / "scores.csv", _scores_csv(performance, [ranking for ranking, _ in compared]))
+    plain = [
+        {
+            **{name: value for name, value in row.items() if name != "left_out"},
+            "needs": "; ".join(ranking.needs),
+            "seconds": null(ranking.seconds),
+        }
+        for row, (ranking, _) in zip(rows, compared, strict=True)
+    ]
     _replace(path / "agreement.csv", _csv(list(plain[0]) if plain else ["estimator"], plain))
 
 
@@ -185,6 +204,25 @@ def _images_csv(ranking: Ranking) -> str:
         for image in images
     ]
     return _csv(["image", *(score.model for score in ranking)], rows)
+
+
+def _scores_csv(performance: Ranking, rankings: Sequence[Ranking]) -> str:
+    """A row a model, in the order of performance; an empty cell where it has no score."""
+    titles = Counter(ranking.title for ranking in rankings)
+    columns: dict[str, Mapping[str, float]] = {performance.title: performance.values}
+    for ranking in rankings:
+        alone = titles[ranking.title] == 1 and ranking.title not in ("model", performance.title)
+        columns[ranking.title if alone else ranking.estimator] = ranking.values
+    others = {model for ranking in rankings for model in ranking.values}
+    models = [*performance.values, *sorted(others - performance.values.keys())]
+    rows = [
+        {
+            "model": model,
+            **{name: null(values.get(model, math.nan)) for name, values in columns.items()},
+        }
+        for model in models
+    ]
+    return _csv(["model", *columns], rows)
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

@@ -5,30 +5,24 @@ with its reason; a model that cannot show what one estimator needs becomes such 
 estimator alone.
 """
 
-import itertools
-import math
 import os
 import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from numbers import Real
 from pathlib import Path
-from statistics import median
-from typing import Any, get_args
+from typing import get_args
 
 from tqdm import tqdm
 
-from onnx_cte.bank import Bank
-from onnx_cte.bootstrap import Judgement
-from onnx_cte.errors import NothingToRank, OptionError, unknown_name
+from onnx_cte.bootstrap import resamples_of
+from onnx_cte.errors import ImageError, NothingToRank, OptionError, unknown_name
 from onnx_cte.evidence import EvidenceStore
 from onnx_cte.measuring import Measurements
 from onnx_cte.provenance import provenance
-from onnx_cte.ranking import Ranking, Score
-from onnx_cte.separation import separation
-from onnx_cte.types import Device, Estimator, ImageRef, Model
+from onnx_cte.ranking import Ranking
+from onnx_cte.scoring import rankings_of
+from onnx_cte.types import Device, Estimator, Image, ImageRef, Model
 
 _OVERSUBSCRIBED = 4  # threads a core; more is a slip of the keyboard, and takes minutes to start
 
@@ -38,6 +32,7 @@ def rank(
     images: Iterable[ImageRef],
     estimator: Estimator,
     *,
+    source: Mapping[str, Iterable[ImageRef]] | None = None,
     seed: int = 0,
     device: Device = "auto",
     jobs: int | None = None,
@@ -55,6 +50,9 @@ def rank(
         An `Images`, or a list of `Image`.
     estimator : Estimator
         Such as `CTE()`.
+    source : mapping of str to iterable of ImageRef, optional
+        By model name: labelled images of the model's own training domain, for estimators that
+        compare with them (`Images` with `truth`). A model without fails for these estimators.
     seed : int, >= 0
         Of all random draws; the same seed gives the same ranking.
     device : {"auto", "cpu", "cuda"}
@@ -86,6 +84,7 @@ def rank(
         models,
         images,
         [estimator],
+        source=source,
         seed=seed,
         device=device,
         jobs=jobs,
@@ -100,6 +99,7 @@ def rank_each(
     images: Iterable[ImageRef],
     estimators: Sequence[Estimator],
     *,
+    source: Mapping[str, Iterable[ImageRef]] | None = None,
     seed: int = 0,
     device: Device = "auto",
     jobs: int | None = None,
@@ -112,9 +112,10 @@ def rank_each(
     Parameters
     ----------
     estimators : sequence of Estimator
-        Each is measured on the one observation of a model on an image.
+        Each is measured on the one observation of a model on an image; those whose ``measures``
+        are equal are measured once.
 
-    models, images, seed, device, jobs, evidence, strict, progress
+    models, images, source, seed, device, jobs, evidence, strict, progress
         As in `rank`.
 
     Returns
@@ -130,6 +131,7 @@ def rank_each(
     OptionError, DeviceError
         As in `rank`.
     """
+    estimators = list(estimators)
     check_options(models, images, estimators, seed, device, jobs)
     bank = sorted(models, key=lambda model: model.name)
     refs = sorted(images, key=lambda ref: ref.name)
@@ -141,11 +143,12 @@ def rank_each(
                 f"estimator '{estimator.name}' needs labels: Images(..., truth=...), or "
                 "`onnx-cte evaluate MODELS IMAGES LABELS`"
             )
+    domains = _source_of(bank, estimators, source)
     started, terminal = time.time(), shutil.get_terminal_size()
     with EvidenceStore(Path(evidence) if evidence else None) as store:
-        run = Measurements(refs, estimators, seed, store, strict)
+        run = Measurements(refs, estimators, seed, store, strict, domains)
         with tqdm(
-            total=len(bank) * len(refs),
+            total=sum(run.images_of(model.name) for model in bank),
             unit="image",
             # Some terminals say that they are 0 x 0, and tqdm would show nothing.
             ncols=terminal.columns,
@@ -164,7 +167,12 @@ def rank_each(
         models=run.records,
         started=started,
     )
-    return _rankings(run, unlisted, made_with)
+    if domains:
+        made_with["source_domains"] = {
+            name: repr(given) if hasattr(given, "skipped") else "in memory"
+            for name, given in sorted((source or {}).items())
+        }
+    return rankings_of(run, unlisted, made_with)
 
 
 def check_options(
@@ -192,6 +200,7 @@ def check_options(
         if isinstance(estimator, type):
             name = estimator.__name__
             raise OptionError(f"pass an estimator, {name}(), not its class {name}")
+        resamples_of(estimator)
     for given, maker in ((models, "open_models"), (images, "Images")):
         if isinstance(given, str | Path):
             raise OptionError(f"'{given}' is a path: pass {maker}('{given}')")
@@ -207,98 +216,61 @@ def _refuse_empty(
         raise NothingToRank(f"none of {len(unlisted)} images can be used; {name}: {reason}")
     if not refs:
         raise NothingToRank("there is no image to rank the models on")
-    for kind, named in (("model", models), ("image", refs)):
-        counts = Counter(thing.name for thing in named)
-        twice = [name for name, count in counts.items() if count > 1]
-        if twice:
-            raise OptionError(f"{kind} names must be unique; '{twice[0]}' is there twice")
+    _refuse_twice("model", models)
+    _refuse_twice("image", refs)
 
 
-def _rankings(
-    run: Measurements, unlisted: tuple[tuple[str, str], ...], made_with: dict[str, Any]
-) -> tuple[Ranking, ...]:
-    """Score what was measured, estimator by estimator."""
-    unusable = tuple((run.refs[i].name, reason) for i, reason in run.unusable.items())
-    if len(unusable) == len(run.refs):
-        name, reason = unusable[0]
-        raise NothingToRank(f"none of {len(run.refs)} images can be used; {name}: {reason}")
-    if not run.notes:
-        # Each model once: of fifteen perturbations it may refuse each in almost the same words.
-        first: dict[str, str] = {}
-        for name, reason in itertools.chain.from_iterable(run.failed):
-            first.setdefault(name, reason)
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(first.items()))
-        raise NothingToRank(f"none of {len(first)} models can be used; {reasons}")
-    usable = [i for i in range(len(run.refs)) if i not in run.unusable]
-    names = [run.refs[i].name for i in usable]
-    groups = [run.refs[i].group or run.refs[i].name for i in usable]
-    rankings = []
-    for estimator, column, failed in zip(run.estimators, run.evidence, run.failed, strict=True):
-        ranking = Ranking(
-            scores=(),
-            estimator=repr(estimator),
-            title=estimator.title,
-            greater_is_better=estimator.greater_is_better,
-            failed=tuple(failed),
-            skipped=tuple(sorted(unlisted + unusable)),
-            seed=run.seed,
-            provenance=made_with,
+def _refuse_twice(kind: str, named: Sequence[Model] | Sequence[ImageRef]) -> None:
+    counts = Counter(thing.name for thing in named)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise OptionError(f"{kind} names must be unique; '{twice[0]}' is there twice")
+
+
+def _source_of(
+    models: Sequence[Model],
+    estimators: Sequence[Estimator],
+    source: Mapping[str, Iterable[ImageRef]] | None,
+) -> dict[str, list[ImageRef]]:
+    """Source images by model, sorted by name; OptionError if they cannot be used."""
+    if not source:
+        return {}
+    if not any(estimator.needs.source for estimator in estimators):
+        asked = ", ".join(estimator.name for estimator in estimators)
+        raise OptionError(
+            f"source images were given, and none of the estimators looks at them ({asked}): leave "
+            "them out, or add an estimator that does; `onnx-cte list estimators` says what each "
+            "needs"
         )
-        if column:
-            bank = Bank({model: [row[i] for i in usable] for model, row in column.items()})
-            judged = Judgement(bank, estimator, groups, run.seed)
-            scores = tuple(_score(run, judged, bank, model, names) for model in judged.order)
-            seeing = {score.model for score in scores if not score.blind}
-            # Optional, as below.
-            remarks = getattr(estimator, "remarks", None)
-            ranking = replace(
-                ranking,
-                scores=scores,
-                remarks=() if remarks is None else tuple(remarks(bank)),
-                undecided=judged.undecided,
-                separation=separation(
-                    judged.values,
-                    judged.intervals,
-                    judged.undecided,
-                    _by_draw(estimator, bank),
-                    [found for pair, found in judged.contrasts.items() if seeing.issuperset(pair)],
-                ),
+    names = [model.name for model in models]
+    found: dict[str, list[ImageRef]] = {}
+    for name, given in source.items():
+        if name not in names:
+            raise unknown_name("model of source images", str(name), names)
+        if isinstance(given, str | Path):
+            raise OptionError(
+                f"the source images of '{name}' are a path, '{given}': pass Images('{given}', "
+                "truth=...) with their labels"
             )
-        rankings.append(ranking)
-    return tuple(rankings)
+        if not getattr(given, "has_truth", True):
+            raise OptionError(
+                f"the source images of '{name}' come without labels: Images(..., truth=...), or "
+                f"--source {name}=IMAGES:LABELS"
+            )
+        unread = (_Unread(*pair) for pair in getattr(given, "skipped", ()))
+        found[name] = sorted([*given, *unread], key=lambda ref: ref.name)
+        if not found[name]:
+            raise OptionError(f"the source of '{name}' holds no image: give some, or leave it out")
+        _refuse_twice(f"source image (of '{name}')", found[name])
+    return found
 
 
-def _by_draw(estimator: Estimator, bank: Bank) -> Sequence[Mapping[str, float]] | None:
-    """Scores that each draw of the perturbations alone would give; None if nothing is perturbed."""
-    # Optional, hence not in the protocol. The truth is no matter of draws.
-    score = getattr(estimator, "score_by_draw", None)
-    return None if score is None or estimator.needs.truth else tuple(score(bank))
+class _Unread:
+    """A file that could not even be listed as an image: it is told with those that fail later."""
 
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = self.group = name
+        self._reason = reason
 
-def _score(
-    run: Measurements, judged: Judgement, bank: Bank, model: str, images: Sequence[str]
-) -> Score:
-    seen = {
-        image: evidence
-        for image, evidence in zip(images, bank[model], strict=True)
-        if evidence is not None
-    }
-    values = {i: float(e["value"]) for i, e in seen.items() if isinstance(e.get("value"), Real)}
-    shares = [float(e["foreground"]) for e in seen.values() if "foreground" in e]
-    counts = [float(e["objects"]) for e in seen.values() if "objects" in e]
-    # An estimator that keeps no single number has a use for every image it was shown.
-    undefined = sum(map(math.isnan, values.values()))
-    return Score(
-        model=model,
-        value=judged.values[model],
-        interval=judged.intervals[model],
-        rank_interval=judged.rank_intervals[model],
-        images=len(seen) - undefined,
-        empty=undefined,
-        coverage=(len(seen) - undefined) / bank.images,
-        skipped=tuple(run.skipped[model]),
-        notes=run.notes[model],
-        foreground=median(shares) if shares else math.nan,
-        objects=median(counts) if counts else math.nan,
-        by_image=values,
-    )
+    def load(self) -> Image:
+        raise ImageError(f"{self.name}: {self._reason.removeprefix(f'{self.name}: ')}")

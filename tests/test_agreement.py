@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -192,3 +193,48 @@ def test_text():
         "pairs in the right order: - of 0 that differ by 0.05 or more",
         "chosen: a; best: a; regret: 0.0000",
     ]
+
+
+def test_alternatives_are_compared_one_by_one_and_averaged():
+    truth = ranked(a=0.9, b=0.7, c=0.5)
+    right, wrong = {"a": 3, "b": 2, "c": 1}, {"a": 1, "b": 2, "c": 3}
+    found = agreement(replace(ranked(a=2, b=2, c=2), by_draw=(right, right, wrong)), truth)
+    assert found.kendall == pytest.approx(1 / 3)
+    assert found.spearman == pytest.approx(1 / 3)
+    assert found.pairs_right == pytest.approx(2 / 3)
+    assert found.regret == pytest.approx(0.4 / 3)
+    assert (found.chosen, found.best) == ("a", "a")
+    assert (found.models, found.pairs_counted, found.draws) == (3, 3, 3)
+    assert all(map(math.isnan, (found.kendall_p, found.spearman_p, found.pearson_p)))
+    assert "mean over 3 draws" in str(found)
+    # One draw alone is what it says, but for its p-values.
+    alone = agreement(replace(ranked(a=2, b=1, c=3), by_draw=(right,)), truth)
+    plain = agreement(ranked(**right), truth)
+    assert _values(alone) == pytest.approx(_values(plain))
+    assert plain.draws == 0
+
+
+def _values(found):
+    return [getattr(found, n) for n in ("kendall", "spearman", "pearson", "pairs_right", "regret")]
+
+
+def test_alternatives_that_leave_models_undefined():
+    truth = ranked(a=0.9, b=0.7, c=0.5)
+    draws = ({"a": 2, "b": 1, "c": NAN}, {"a": NAN, "b": NAN, "c": NAN}, {"a": 1, "b": 2, "c": 3})
+    found = agreement(replace(ranked(a=3, b=2, c=1), by_draw=draws), truth)
+    # The first has two models and no correlation, but a pair; the second has nothing.
+    assert found.kendall == -1
+    assert found.pairs_right == pytest.approx((1 + 0) / 2)
+    assert found.regret == pytest.approx((0 + 0.4) / 2)
+    assert found.chosen == "a"  # as often as c, and first by name
+    nothing = agreement(replace(ranked(a=3, b=2, c=1), by_draw=draws[1:2]), truth)
+    assert (nothing.chosen, nothing.draws) == ("", 1)
+    assert all(map(math.isnan, _values(nothing)))
+
+
+def test_alternatives_are_turned_as_their_ranking_is():
+    truth = ranked(a=0.9, b=0.7, c=0.5)
+    low = replace(ranked(False, a=1, b=2, c=3), by_draw=({"a": 1, "b": 2, "c": 3},))
+    assert agreement(low, truth).kendall == 1
+    # Those of the truth are no matter.
+    assert agreement(ranked(a=3, b=2, c=1), replace(truth, by_draw=low.by_draw)).draws == 0

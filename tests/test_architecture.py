@@ -32,11 +32,13 @@ MAY_IMPORT = {  # room: the rooms it may use
     "sessions": {"errors"},
     "bundled": {"errors"},
     "simulation": {"errors"},
-    "estimators": {"bank", "errors", "features", "needs", "types", "metrics", "perturbations"},
-    "postprocessing": {"errors", "types"},
+    "stating": {"errors"},
+    "estimators": {"bank", "errors", "features", "needs", "types", "metrics", "perturbations"}
+    | {"stating"},
+    "postprocessing": {"errors", "stating", "types"},
     "segmenters": {"errors", "features", "needs", "types", "descriptor", "preprocessing", "tiling"}
     | {"graph", "perturbations", "postprocessing", "sessions"},
-    "bootstrap": {"bank", "types"},
+    "bootstrap": {"bank", "errors", "types"},
     "agreement": {"correlation", "errors", "ranking", "tables"},
     "documents": {"errors", "ranking", "agreement", "separation"},
     "report": {"agreement", "documents", "errors", "ranking"},
@@ -46,12 +48,13 @@ MAY_IMPORT = {  # room: the rooms it may use
     "predicting": {"errors", "needs", "types"},
     "provenance": set(),
     "measuring": {"errors", "needs", "types", "bank", "evidence", "provenance"},
-    "runner": {"errors", "types", "bank", "bootstrap", "evidence", "measuring"}
-    | {"provenance", "ranking", "separation"},
+    "scoring": {"bank", "bootstrap", "errors", "measuring", "ranking", "separation", "types"},
+    "runner": {"errors", "types", "bootstrap", "evidence", "measuring"}
+    | {"provenance", "ranking", "scoring"},
     "sweep": {"bootstrap", "errors", "estimators", "needs", "perturbations", "ranking", "runner"}
     | {"tables", "types"},
     "cli": {"errors", "images", "needs", "segmenters", "estimators", "metrics", "perturbations"}
-    | {"runner"}
+    | {"measuring", "runner"}
     | {"agreement", "report", "console", "ranking", "tables", "types", "bundled", "simulation"}
     | {"documents", "graph", "overlay", "postprocessing", "predicting", "sweep"},
 }

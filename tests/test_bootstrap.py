@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from onnx_cte.bank import Bank
-from onnx_cte.bootstrap import Judgement
+from onnx_cte.bootstrap import DRAWS, Judgement, resamples_of
+from onnx_cte.errors import OptionError
 from onnx_cte.estimators import CTE
 
 NAN = math.nan
@@ -163,3 +164,45 @@ def test_infinite_scores_are_borne():
     assert found.order == ["b", "a"]
     assert found.contrasts == {}
     assert all(map(math.isnan, found.intervals["b"]))
+
+
+class Slow(Lowest):
+    """Counts how often it is asked."""
+
+    def __init__(self, resamples):
+        self.resamples, self.asked = resamples, 0
+
+    def score(self, bank):
+        self.asked += 1
+        return super().score(bank)
+
+
+def test_an_estimator_may_ask_for_fewer_draws():
+    evidence = bank(a=np.linspace(0, 1, 9), b=np.linspace(0, 0.9, 9))
+    slow = Slow(50)
+    found = judged(evidence, estimator=slow)
+    assert slow.asked == 51
+    assert found.resampled
+    assert found.seconds > 0
+    assert found.intervals["a"][0] < found.intervals["a"][1]
+    plain = Judgement(evidence, Lowest(), [str(i) for i in range(9)], 0, draws=50)
+    assert found.intervals == plain.intervals
+
+
+def test_without_draws_nothing_is_said_of_how_sure_it_is():
+    none = Slow(0)
+    found = judged(bank(a=[0.9] * 8, b=[0.1] * 8, c=[NAN] * 8), estimator=none)
+    assert none.asked == 1
+    assert found.order == ["b", "a", "c"]
+    assert not found.resampled
+    assert all(math.isnan(bound) for bounds in found.intervals.values() for bound in bounds)
+    assert set(found.rank_intervals.values()) == {(1, 3)}
+    assert found.undecided == ()
+    assert found.contrasts == {}
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, True, None])
+def test_resamples_is_a_number_of_draws(wrong):
+    assert resamples_of(Lowest()) == DRAWS
+    with pytest.raises(OptionError, match=f"estimator 'lowest': resamples is {wrong}, expected"):
+        judged(bank(a=[0.5] * 6), estimator=Slow(wrong))

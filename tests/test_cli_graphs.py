@@ -286,12 +286,14 @@ def test_help(command):
 
 
 def test_a_model_s_name_may_hold_equals_signs():
-    from onnx_cte.cli.options import _by_model
+    from onnx_cte.cli.options import by_model
 
-    names = ["a", "a=b"]
-    assert _by_model(["a=b=relu=1"], names) == {"a=b": "relu=1"}
-    assert _by_model(["a=relu=1"], names) == {"a": "relu=1"}
-    assert _by_model(["c=relu"], names) == {"c": "relu"}
+    def stated(text):
+        return by_model("--at", [text], ["a", "a=b"], "tensors", "MODEL=TENSOR")
+
+    assert stated("a=b=relu=1") == {"a=b": "relu=1"}
+    assert stated("a=relu=1") == {"a": "relu=1"}
+    assert stated("c=relu") == {"c": "relu"}
 
 
 def test_a_second_ranking_of_an_earlier_run_does_not_stay(bank):

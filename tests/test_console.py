@@ -2,7 +2,7 @@ import math
 from dataclasses import replace
 
 from onnx_cte.agreement import agreement
-from onnx_cte.console import agreement_text, ranking_text
+from onnx_cte.console import WIDEST, agreement_text, evaluation_text, ranking_text
 from onnx_cte.ranking import Ranking, Score
 from onnx_cte.separation import Separation
 from onnx_cte.tables import number, span, text_table
@@ -171,4 +171,48 @@ def test_an_evaluation_of_what_no_model_offers_shows_dashes():
         "  b: no bottleneck (by cte)\n  c: no bottleneck (by cte)"
     )
     row = agreement_text(compared).splitlines()[2].split()
-    assert row == ["cte", "0", *["-"] * 7, "0", "-", "-"]
+    assert row == ["cte", "nothing", "0", "-", "0", *["-"] * 7]
+
+
+def test_agreement_tells_what_each_needs_and_took():
+    truth = ranking(title="f1")
+    took = {"time": {"estimator_seconds": 1.234}}
+    few = ranking(title="few", needs=("labels", "source"), provenance=took)
+    compared = [(few, agreement(few, truth)), (ranking(), agreement(ranking(), truth))]
+    text = agreement_text(compared, [("otce", "no source"), ("x", "no package")])
+    head, _, first, second, *rest = text.splitlines()
+    assert " ".join(head.split()) == (
+        "estimator needs models pairs right of tau p rho r regret seconds chosen"
+    )
+    assert first.split() == [
+        *("few", "labels,", "source", "2", "1.000", "1", "-", "-", "-", "-", "0.0000", "1.23", "a")
+    ]
+    assert second.split()[-3:] == ["0.0000", "-", "a"]
+    assert second.split()[1] == "nothing"
+    assert rest == ["", "left out", "  otce: no source", "  x: no package"]
+
+
+def test_many_estimators_are_not_shown_side_by_side():
+    truth = replace(ranking(title="f1"), separation=APART)
+    beside = [replace(ranking(title=f"e{i}"), separation=APART) for i in range(WIDEST + 1)]
+    compared = [(r, agreement(r, truth)) for r in beside]
+    few = evaluation_text(truth, compared[:-1])
+    assert few.startswith("performance against labels (f1), and what each estimator says\n\nmodel")
+    assert few.splitlines()[2].split() == ["model", "f1", "images", *(r.title for r in beside[:-1])]
+    assert few.count("scores spread") == WIDEST + 1
+    many = evaluation_text(truth, compared)
+    assert many.startswith(
+        f"performance against labels (f1), what {WIDEST + 1} estimators say of each model is in "
+        "scores.csv\n\nmodel"
+    )
+    assert many.splitlines()[2].split() == ["model", "f1", "images"]
+    assert many.count("scores spread") == 1
+    assert len(agreement_text(compared).splitlines()) == WIDEST + 3
+
+
+def test_many_models_that_fail_alike_share_a_line():
+    alike = [(model, "no bottleneck") for model in "abcd"]
+    text = ranking_text(nothing(*alike, ("e", "is broken")))
+    assert text.endswith("failed, not ranked\n  a, b, c, d: no bottleneck\n  e: is broken")
+    text = ranking_text(nothing(*alike[:3]))
+    assert text.endswith("  a: no bottleneck\n  b: no bottleneck\n  c: no bottleneck")

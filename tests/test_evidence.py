@@ -97,3 +97,18 @@ def test_a_table_of_somebody_else(tmp_path):
     other.close()
     with EvidenceStore(path) as store, pytest.raises(OutputError, match="is damaged: no such col"):
         store.get("k")
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int16, np.float16, np.float64, "<U3"])
+def test_arrays_of_any_kind_and_names_come_back(tmp_path, dtype):
+    arrays = {shape: np.zeros(shape, dtype) for shape in [(), (0,), (2, 0, 3), (3, 2)]}
+    evidence = {"image": "ä[z=0].tif", "which": True, **{str(s): a for s, a in arrays.items()}}
+    with EvidenceStore(tmp_path / "e.sqlite") as store:
+        store.put({"k": evidence})
+    with EvidenceStore(tmp_path / "e.sqlite") as store:
+        found = store.get("k")
+    assert list(found) == list(evidence)
+    assert (found["image"], found["which"]) == ("ä[z=0].tif", True)
+    for shape, array in arrays.items():
+        assert found[str(shape)].shape == shape
+        assert found[str(shape)].dtype == array.dtype

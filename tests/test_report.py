@@ -209,3 +209,55 @@ def test_what_is_no_ranking(tmp_path, content, complaint):
         read_ranking(tmp_path)
     with pytest.raises(OutputError, match="cannot be read"):
         read_ranking(tmp_path / "nowhere.json")
+
+
+def test_what_an_estimator_needs_and_what_it_took(tmp_path):
+    time = {"started": "then", "seconds": 3.0, "estimator_seconds": 0.25}
+    few = replace(
+        ranking(),
+        title="few",
+        needs=("labels", "source"),
+        provenance={"time": time},
+        by_draw=({"b": 0.5, "c": NAN}, {"b": 0.25, "c": 1.0}),
+    )
+    assert few.seconds == 0.25
+    assert math.isnan(ranking().seconds)
+    write_report(few, tmp_path)
+    found = read_ranking(tmp_path)
+    assert found.needs == few.needs
+    assert repr(found.by_draw) == repr(few.by_draw)
+    assert found.seconds == 0.25
+    document = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))
+    for name in ("needs", "by_draw"):
+        del document[name]
+    older = ranking_from_json(document)
+    assert (older.needs, older.by_draw) == ((), ())
+    document["by_draw"] = [1]
+    with pytest.raises(OutputError, match="something missing or misshapen"):
+        ranking_from_json(document)
+    truth = ranking((0.7, 0.6, 0.5))
+    compared = [(few, agreement(few, truth)), (ranking(), agreement(ranking(), truth))]
+    write_evaluation(truth, compared, tmp_path, [("otce", "no source")])
+    with (tmp_path / "agreement.csv").open(encoding="utf-8", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["needs"], first["seconds"], first["draws"]) == ("labels; source", "0.25", "2")
+    assert (second["needs"], second["seconds"], second["draws"]) == ("", "", "0")
+    document = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    assert document["left_out"] == [["otce", "no source"]]
+    assert document["agreement"][0]["needs"] == ["labels", "source"]
+    assert "seconds" not in document["agreement"][0]  # it stands with the times of the ranking
+
+
+def test_scores_of_all_estimators(tmp_path):
+    truth = replace(ranking((0.7, 0.6, 0.5)), title="f1")
+    other = replace(ranking((0.1, 0.2, NAN)), title="other", estimator="Other()")
+    fewer = replace(other, title="fewer", scores=other.scores[:1])
+    twice = [replace(ranking(), estimator=f"CTE({i})") for i in range(2)]
+    named = replace(other, title="f1", estimator="F1()")
+    compared = [(r, agreement(r, truth)) for r in (other, fewer, *twice, named)]
+    write_evaluation(truth, compared, tmp_path)
+    with (tmp_path / "scores.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["model", "f1", "other", "fewer", "CTE(0)", "CTE(1)", "F1()"]
+    assert rows[1] == ["äther", "0.7", "0.1", "0.1", "0.9", "0.9", "0.1"]
+    assert rows[3] == ["c", "0.5", "", "", "", "", ""]

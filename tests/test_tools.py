@@ -17,6 +17,7 @@ import onnxruntime
 import pytest
 from bioimageio.spec import load_description
 from bioimageio.spec.model.v0_5 import ModelDescr
+from networks import blur
 from skimage import io
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -627,3 +628,86 @@ def test_loss_scores_and_scaling_by_hand(torch_tool):
     # Of 0 .. 1000 the percentiles 1 and 99.8 are 10 and 998.
     scaled = train.scale_range(np.arange(1001))
     np.testing.assert_allclose(scaled[[0, 10, 504, 998]], [-10 / 988, 0, 0.5, 1], atol=1e-6)
+
+
+@pytest.fixture
+def bank_place(tmp_path):
+    """Three models, and three domains of which two are some model's own."""
+    for name, options in {"fibro": {}, "nuc_b_few": {"width": 3}, "other": {"width": 1}}.items():
+        blur(tmp_path / "models" / f"{name}.onnx", **options)
+    for domain in ("nuc_fibro", "nuc_b", "nuc_c"):
+        make_domain(tmp_path / "data" / domain)
+    return tmp_path
+
+
+def bank_options(place, *more):
+    taken = [str(place / "data"), str(place / "out"), "nuc_fibro", "nuc_b"]
+    return [*taken, "--models", str(place / "models"), *more]
+
+
+def test_a_bank_is_evaluated_over_domains(tool, bank_place, capfd):
+    evaluate = tool("evaluate_bank")
+    evaluate.main(bank_options(bank_place, "--estimator", "confidence", "entropy"))
+    printed = capfd.readouterr().out
+    with (bank_place / "out" / "domains.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["domain"], row["models"], row["estimator"]) for row in rows] == [
+        (domain, models, estimator)
+        for domain, own in (("nuc_fibro", "fibro"), ("nuc_b", "nuc_b_few"))
+        for estimator in ("confidence", "entropy")
+        for models in ("all 3", f"not {own}")
+    ]
+    assert {row["needs"] for row in rows} == {"nothing"}
+    with (bank_place / "out" / "summary.csv").open(newline="") as file:
+        summary = list(csv.DictReader(file))
+    assert [(row["domains"], row["models"], row["estimator"]) for row in summary] == [
+        ("mean of 2 (std)", models, estimator)
+        for models in ("all", "not in-domain")
+        for estimator in ("confidence", "entropy")
+    ]
+    taus = [
+        float(row["tau"])
+        for row in rows
+        if row["models"] == "all 3" and row["estimator"] == "entropy" and row["tau"] != "-"
+    ]
+    mean, deviation = summary[1]["tau"].split()
+    assert float(mean) == pytest.approx(np.mean(taus), abs=1e-3)
+    if len(taus) == 2:
+        assert float(deviation.strip("()")) == pytest.approx(np.std(taus, ddof=1), abs=1e-3)
+    for line in ("mean of 2 (std)", "pairs right"):
+        assert line in printed
+
+
+def test_models_get_images_of_their_own_train_splits(tool, bank_place, monkeypatch):
+    evaluate = tool("evaluate_bank")
+    asked = []
+
+    def run(command, **_):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 1)
+
+    monkeypatch.setattr(evaluate.subprocess, "run", run)
+    (bank_place / "data" / "nuc_b" / "labels").rename(bank_place / "data" / "nuc_b" / "drawn")
+    for domain in ("nuc_fibro", "nuc_c"):
+        (bank_place / "data" / domain / "drawn").symlink_to(bank_place / "data" / domain / "labels")
+    more = ["--estimator", "all", "--source-splits", "--source-images", "2", "--labels", "drawn"]
+    for _ in range(2):  # links of an earlier run are replaced
+        with pytest.raises(SystemExit, match="nuc_fibro: onnx-cte evaluate ended with 1"):
+            evaluate.main(bank_options(bank_place, *more))
+    out = bank_place / "out" / "source"
+    given = [word for before, word in zip(asked[1], asked[1][1:], strict=False) if
+             before == "--source"]  # fmt: skip
+    assert given == [
+        f"{model}={out / model / 'images'}:{out / model / 'labels'}"
+        for model in ("fibro", "nuc_b_few")
+    ]
+    assert asked[1][asked[1].index("--estimator") + 1] == "all"
+    assert str(bank_place / "data" / "nuc_fibro" / "drawn") in asked[1]
+    for kind in ("images", "labels"):
+        links = sorted((out / "nuc_b_few" / kind).iterdir())
+        # Two of the four of the train split, spread over it.
+        assert [link.name for link in links] == ["nuc_b_000.png", "nuc_b_002.png"]
+        assert all(link.resolve().is_file() for link in links)
+    (bank_place / "data" / "nuc_b" / "images" / "002.png").unlink()
+    with pytest.raises(SystemExit, match=r"nuc_b.images: found 0 files '002', expected one"):
+        evaluate.main(bank_options(bank_place, *more))

@@ -15,6 +15,7 @@ from PIL import Image as Picture
 
 from onnx_cte.agreement import agreement
 from onnx_cte.bundled import bundled_models
+from onnx_cte.cli.evaluated import evaluate_command
 from onnx_cte.cli.graphs import inspect_command, mask_command, split_command
 from onnx_cte.cli.listed import list_command
 from onnx_cte.cli.options import (
@@ -36,14 +37,13 @@ from onnx_cte.cli.options import (
 )
 from onnx_cte.cli.predicted import predict_command
 from onnx_cte.cli.swept import asks_for_sweep, tell_sweeps
-from onnx_cte.console import agreement_text, ranking_text
+from onnx_cte.console import ranking_text, told_needs
 from onnx_cte.documents import ranking_to_json
 from onnx_cte.errors import NothingToRank, OptionError
-from onnx_cte.estimators import CTE, Accuracy, Confidence, estimator_named
+from onnx_cte.estimators import CTE, Accuracy, parse_estimator
 from onnx_cte.images import Images
-from onnx_cte.metrics import metric_named
 from onnx_cte.needs import InputPerturbation, disturbs_input
-from onnx_cte.perturbations import AUTO, parse_perturbation
+from onnx_cte.perturbations import parse_perturbation
 from onnx_cte.ranking import Ranking
 from onnx_cte.report import (
     prepare_folder,
@@ -54,7 +54,7 @@ from onnx_cte.report import (
 from onnx_cte.runner import rank_each
 from onnx_cte.segmenters import open_models
 from onnx_cte.simulation import simulate_images
-from onnx_cte.sweep import CANDIDATES, Sweep, sweep, sweep_each
+from onnx_cte.sweep import CANDIDATES, sweep
 from onnx_cte.types import Estimator
 
 SECOND = "without-bottleneck"
@@ -73,7 +73,13 @@ def main() -> None:
 @out_option(
     "onnx-cte-results", "Folder for ranking.json, ranking.csv, images.csv and what was measured."
 )
-@click.option("--estimator", default="cte", show_default=True, help="See `onnx-cte list`.")
+@click.option(
+    "--estimator",
+    default="cte",
+    show_default=True,
+    metavar="NAME[:OPTION=VALUE...]",
+    help="One that needs neither labels nor source images; see `onnx-cte list estimators`.",
+)
 @click.option(
     "--metric",
     help="Of the estimator cte: nhd or ei of the foreground, rand_fscore of objects. "
@@ -121,9 +127,11 @@ def rank(
     judges = []
     if not (swept := asks_for_sweep(perturb, estimator)):
         wanted = given(perturbations=tuple(map(parse_perturbation, perturb)) or None)
-        judges.append(estimator_named(estimator, **chosen, **wanted))
+        judges.append(parse_estimator(estimator, **chosen, **wanted))
     if fallback is not None:
-        judges.append(estimator_named(estimator, **chosen, perturbations=(_at_input(fallback),)))
+        judges.append(parse_estimator(estimator, **chosen, perturbations=(_at_input(fallback),)))
+    for judge in judges:
+        _refuse_needs(estimator, judge)
     looking = [*judges, CTE(**chosen)] if swept else judges
     check_decoder(options, looking, "--metric rand_fscore")
     bank, pictures = models_of(models, options), images_of(images, None, options)
@@ -138,7 +146,7 @@ def rank(
             # No model can be disturbed inside: as for a perturbation that was named.
             say(f"{error}\n", err=True)
             swept = False
-            judges.insert(0, estimator_named(estimator, **chosen, perturbations=CANDIDATES[:1]))
+            judges.insert(0, parse_estimator(estimator, **chosen, perturbations=CANDIDATES[:1]))
         else:
             judges.insert(0, found.estimator)
             tell_sweeps([found], as_json)
@@ -164,6 +172,20 @@ def rank(
     if second:
         say(f"written: {out / SECOND / 'ranking.json'}, ranking.csv, images.csv")
     return 3 if first.failed else 0
+
+
+def _refuse_needs(text: str, judge: Estimator) -> None:
+    """Refuse an estimator that needs what this command does not take."""
+    if not judge.needs.supplied:
+        return
+    source = " --source MODEL=IMAGES:LABELS" if judge.needs.source else ""
+    instead = f"--estimator {text}{source}" if judge.name != Accuracy.name else ""
+    words = filter(None, ["onnx-cte evaluate MODELS IMAGES LABELS", instead])
+    python = ", or rank(..., source=...) in Python" if judge.needs.source else ""
+    needed = told_needs(judge.needs.supplied).replace("source", "source images")
+    raise OptionError(
+        f"estimator '{text}' needs {needed}, and `rank` takes none: `{' '.join(words)}`{python}"
+    )
 
 
 def _at_input(text: str) -> InputPerturbation:
@@ -194,93 +216,6 @@ def _beside(first: Ranking, second: Sequence[Ranking], refused: Sequence[str]) -
             f"All models by {ranking.title} instead"
         )
     return f"{why}\n\n{ranking_text(ranking)}"
-
-
-@main.command()
-@MODELS
-@IMAGES
-@click.argument("labels", type=str)
-@out_option(
-    "onnx-cte-evaluation",
-    "Folder for evaluation.json, performance.csv, agreement.csv and what was measured.",
-)
-@click.option(
-    "--performance",
-    default="f1",
-    show_default=True,
-    help="Metric against labels: f1 of the foreground, map or f1_50 of objects.",
-)
-@click.option(
-    "--metric",
-    multiple=True,
-    help="Of the estimator cte. [default: nhd and ei; where objects are judged, rand_fscore]",
-)
-@click.option(
-    "--perturb",
-    multiple=True,
-    default=("noise=0.1", "gamma=1.1..1.2"),
-    show_default=True,
-    metavar="NAME=VALUE",
-    help="Each, with each metric, is an estimator of its own; auto is a dropout chosen for the "
-    "metric by a sweep over a sample of the images, which sees no labels.",
-)
-@DRAWS
-@MODEL_OPTIONS
-@AT
-@IMAGE_OPTIONS
-@RUN_OPTIONS
-@told
-def evaluate(
-    models: Path,
-    images: str,
-    labels: str,
-    out: Path,
-    performance: str,
-    metric: Sequence[str],
-    perturb: Sequence[str],
-    draws: int | None,
-    as_json: bool,
-    **options: Any,
-) -> int:
-    """Score MODELS against LABELS, and say how well rankings without labels agree.
-
-    LABELS are paired with IMAGES by file name. Confidence and entropy stand beside as baselines.
-    """
-    truly, drawn = Accuracy(performance), given(draws=draws)
-    if not metric:
-        judged = metric_named(performance, "performance").compares
-        metric = ("rand_fscore",) if judged == "labels" else ("nhd", "ei")
-    pairs = [(p, m) for p in perturb for m in metric]
-    stated = {(p, m): CTE(m, (parse_perturbation(p),), **drawn) for p, m in pairs if p != AUTO}
-    check_decoder(options, [truly, *map(CTE, metric)], "--performance map")
-    bank, pictures = models_of(models, options), images_of(images, labels, options)
-    prepare_folder(out)
-    keywords = run_keywords(out, options)
-    swept: dict[str, Sweep] = {}
-    if AUTO in perturb:
-        found = sweep_each(bank, pictures, metric, **drawn, **keywords)
-        swept = dict(zip(metric, found, strict=True))
-        tell_sweeps(found, as_json)
-    judges: list[Estimator] = [
-        *(swept[m].estimator if p == AUTO else stated[p, m] for p, m in pairs),
-        Confidence(),
-        Confidence("entropy"),
-    ]
-    truth, *rankings = rank_each(bank, pictures, [truly, *judges], **keywords)
-    for place, (p, m) in enumerate(pairs):
-        if p == AUTO:
-            rankings[place] = swept[m].noted_in(rankings[place])
-    compared = [(ranking, agreement(ranking, truth)) for ranking in rankings]
-    write_evaluation(truth, compared, out)
-    if as_json:
-        say((out / "evaluation.json").read_text(encoding="utf-8"), nl=False)
-    else:
-        say(f"performance against labels ({truth.title}), and what each estimator says\n")
-        say(ranking_text(truth, compared))
-        say(f"\nagreement with {truth.title}, of rankings that saw no labels\n")
-        say(agreement_text(compared))
-        say(f"\nwritten: {out / 'evaluation.json'}, performance.csv, agreement.csv")
-    return 3 if any(ranking.failed for ranking in (truth, *rankings)) else 0
 
 
 @main.command()
@@ -316,6 +251,7 @@ def demo(out: Path, as_json: bool, **options: Any) -> int:
     return 3 if truth.failed else 0
 
 
+main.add_command(evaluate_command)
 main.add_command(inspect_command)
 main.add_command(mask_command)
 main.add_command(split_command)

@@ -5,8 +5,9 @@ from typing import Any
 import click
 
 from onnx_cte.cli.options import say, told
+from onnx_cte.console import told_needs
 from onnx_cte.errors import unknown_name
-from onnx_cte.estimators import known_estimators
+from onnx_cte.estimators import estimator_named, known_estimators
 from onnx_cte.metrics import METRICS
 from onnx_cte.perturbations import AUTO, PERTURBATIONS
 from onnx_cte.postprocessing import DECODERS, decoder_text
@@ -20,7 +21,9 @@ from onnx_cte.tables import text_table
 def list_command(kind: str | None) -> int:
     """Name the estimators, metrics, perturbations and decoders there are, one line each."""
     rooms: dict[str, list[list[str]]] = {
-        "estimators": [[name, does] for name, does in sorted(known_estimators().items())],
+        "estimators": [
+            [name, _needs_of(name), does] for name, does in sorted(known_estimators().items())
+        ],
         "metrics": [[name, metric.summary] for name, metric in sorted(METRICS.items())],
         "decoders": [
             [name, f"{make.summary} ({decoder_text(make()).partition(',')[2]})"]
@@ -32,11 +35,22 @@ def list_command(kind: str | None) -> int:
     }
     if kind is not None and kind not in rooms:
         raise unknown_name("kind of thing", kind, rooms)
+    heads = {"estimators": ["estimators", "needs", ""]}
     tables = (
-        text_table([room, ""], rooms[room], left=[0, 1]) for room in rooms if kind in (None, room)
+        text_table(heads.get(room, [room, ""]), rooms[room], left=[0, 1, 2])
+        for room in rooms
+        if kind in (None, room)
     )
     say("\n\n".join(tables))
     return 0
+
+
+def _needs_of(name: str) -> str:
+    """What a user has to give an estimator; a dash if it cannot even be made."""
+    try:
+        return told_needs(estimator_named(name).needs.supplied)
+    except Exception:  # one of another package may fail in any way, and hinders no other
+        return "-"
 
 
 def _summary(thing: Any) -> str:

@@ -106,7 +106,15 @@ def models_of(models: Path, options: dict[str, Any]) -> list[OnnxModel]:
         taken["roles"] = [role.strip() for role in options["roles"].split(",")]
     at = options.get("at", ())
     names = [model.name for model in open_models(models)] if at else []
-    return open_models(models, **taken, at=_by_model(at, names))
+    tensors = by_model(
+        "--at",
+        at,
+        names,
+        "tensors",
+        "MODEL=TENSOR, a model's name in the ranking and a tensor of its graph; `onnx-cte inspect` "
+        "lists tensors",
+    )
+    return open_models(models, **taken, at=tensors)
 
 
 def check_decoder(options: dict[str, Any], judges: Iterable[Estimator], instead: str) -> None:
@@ -118,25 +126,48 @@ def check_decoder(options: dict[str, Any], judges: Iterable[Estimator], instead:
         )
 
 
-def _by_model(stated: Sequence[str], names: Collection[str]) -> dict[str, str]:
-    """Tensors by the names of models, out of texts such as ``unet=/down/Relu_output_0``."""
+def by_model(
+    option: str, stated: Sequence[str], names: Collection[str], things: str, expected: str
+) -> dict[str, str]:
+    """What is stated of models, by their names, out of texts such as ``unet=/down/Relu_output_0``.
+
+    Parameters
+    ----------
+    option : str
+        For errors: "--at".
+    stated : sequence of str
+        Each ``MODEL=`` and something.
+    names : collection of str
+        The models there are.
+    things : str
+        For errors: what is stated of each model, in the plural: "tensors".
+    expected : str
+        For errors: what a text should be.
+
+    Returns
+    -------
+    dict of str to str
+
+    Raises
+    ------
+    OptionError
+        If a text is no such thing, or names a model that another has named.
+    """
     found: dict[str, str] = {}
     for text in stated:
-        # Models and tensors may have equals signs in their names; a model that is there counts.
+        # Models, tensors and folders may have equals signs in their names; a model that is there
+        # counts.
         places = [place for place, sign in enumerate(text) if sign == "="]
         known = [place for place in places if text[:place] in names]
         place = known[-1] if known else places[0] if places else len(text)
-        model, tensor = text[:place], text[place + 1 :]
-        if not model or not tensor:
-            raise OptionError(
-                f"--at {text}: expected MODEL=TENSOR, a model's name in the ranking and a tensor "
-                "of its graph; `onnx-cte inspect` lists tensors"
-            )
+        model, said = text[:place], text[place + 1 :]
+        if not model or not said:
+            raise OptionError(f"{option} {text}: expected {expected}")
         if model in found:
             raise OptionError(
-                f"--at names two tensors for model '{model}': '{found[model]}' and '{tensor}'"
+                f"{option} names two {things} for model '{model}': '{found[model]}' and '{said}'"
             )
-        found[model] = tensor
+        found[model] = said
     return found
 
 

@@ -49,7 +49,7 @@ class CTE:
     name: ClassVar[str] = "cte"
     greater_is_better: ClassVar[bool] = True
     summary: ClassVar[str] = (
-        "consistency under perturbation (CTE): median over images, no labels needed"
+        "consistency under perturbation (CTE): median over images"
     )
 
     def __post_init__(self) -> None:

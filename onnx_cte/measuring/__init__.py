@@ -2,14 +2,18 @@
 
 One model is open and one image in memory at a time; evidence is stored as soon as an image is
 measured, and what is stored already is not measured again. A model that cannot show what one
-estimator needs fails for that estimator only.
+estimator needs fails for that estimator only, and so does one without source images for an
+estimator that compares with them.
 """
 
+import math
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
 
 from tqdm import tqdm
 
@@ -18,23 +22,37 @@ from onnx_cte.errors import (
     FATAL,
     CTEError,
     ImageError,
-    ModelError,
     NotOffered,
+    OptionError,
     reason_of,
 )
 from onnx_cte.evidence import EvidenceStore, evidence_key
+from onnx_cte.measuring.sharing import (
+    WITHOUT_SOURCE,
+    Column,
+    Skipped,
+    columns_of,
+    grouped,
+    labelled,
+    measured,
+    ours,
+    unavailable,
+    united,
+)
 from onnx_cte.needs import Needs
 from onnx_cte.provenance import package_version
-from onnx_cte.types import Device, Estimator, Image, ImageRef, Model, Observation, Segmenter
+from onnx_cte.types import Device, Estimator, Image, ImageRef, Model, Segmenter
+
+Domain = Literal["target", "source"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """The model that is open, and for which estimators it serves."""
+    """The model that is open."""
 
     segmenter: Segmenter
-    serves: tuple[int, ...]
     adapted: set[str] = field(default_factory=set)  # what it did to images
+    remarks: list[str] = field(default_factory=list)  # on its source images
 
 
 class Measurements:
@@ -48,22 +66,32 @@ class Measurements:
     seed : int
     store : EvidenceStore
     strict : bool
-        Raise the first error of a model or an image.
+        Raise the first error of a model or an image; OptionError if an estimator cannot be used in
+        this installation.
+    source : mapping of str to sequence of ImageRef
+        By model: images of its own training domain, in the order in which evidence is aligned.
 
     Attributes
     ----------
+    groups : tuple of Group
+        Estimators that share evidence.
     evidence : list of mappings
         For each estimator, the evidence of each model that could be used for it, image by image.
+    source_evidence : list of mappings
+        The same on each model's source images, for estimators that need them.
     unusable : mapping of int to str
         Images that no model can use, by index, with the reason; they are not read again.
-    skipped : mapping of str to list of (image, reason)
-        By model.
+    skipped : list of mappings of str to list of (image, reason)
+        For each estimator, by model.
     notes : mapping of str to tuple of str
         By model; its keys are the models that could be used for any estimator.
     failed : list of lists of (model, reason)
         For each estimator.
     records : mapping of str to JSON values
         What each model recorded of itself.
+    seconds : list of float
+        For each estimator, what it took to measure; NaN if nothing was measured. What a group
+        measures together is charged to each of its estimators.
     """
 
     def __init__(
@@ -73,75 +101,100 @@ class Measurements:
         seed: int,
         store: EvidenceStore,
         strict: bool,
+        source: Mapping[str, Sequence[ImageRef]] | None = None,
     ) -> None:
         self.refs, self.estimators = refs, estimators
-        self.seed, self.store, self.strict = seed, store, strict
-        self._united(range(len(estimators)))  # or tell at once that they do not go together
+        self.seed, self.store, self.strict, self.source = seed, store, strict, source or {}
+        united(estimators)  # or tell at once that they do not go together
+        self._unavailable = [unavailable(estimator) for estimator in estimators]
+        for estimator, reason in zip(estimators, self._unavailable, strict=True):
+            if reason and strict:
+                raise OptionError(f"estimator '{estimator.name}' cannot be used: {reason}")
+        self.groups = grouped(estimators)
         self.version = package_version()
         self.evidence: list[dict[str, list[Evidence | None]]] = [{} for _ in estimators]
-        self.unusable: dict[int, str] = {}  # images that no model can use: not read again
-        self.skipped: dict[str, list[tuple[str, str]]] = {}
+        self.source_evidence: list[dict[str, list[Evidence | None]]] = [{} for _ in estimators]
+        self.unusable: dict[int, str] = {}
+        self.skipped: list[dict[str, Skipped]] = [{} for _ in estimators]
         self.notes: dict[str, tuple[str, ...]] = {}
         self.failed: list[list[tuple[str, str]]] = [[] for _ in estimators]
         self.records: dict[str, Any] = {}
+        self.seconds = [math.nan for _ in estimators]
+
+    def images_of(self, model: str) -> int:
+        """How many images there are to measure a model on, source images among them."""
+        return len(self.refs) + len(self.source.get(model, ()))
 
     def measure(self, model: Model, device: Device, jobs: int | None, bar: "tqdm[Any]") -> None:
-        """Measure one model on all images."""
+        """Measure one model on all images; the bar counts them, whether they could be used or not.
+
+        An image that one estimator fails on is skipped for that one alone.
+        """
+        done, due = [0], self.images_of(model.name)
+
+        def tick() -> None:
+            done[0] += 1
+            bar.update()
+
+        self._measure(model, device, jobs, tick)
+        bar.update(due - done[0])
+
+    def _measure(
+        self, model: Model, device: Device, jobs: int | None, tick: Callable[[], None]
+    ) -> None:
+        possible = self._possible(model.name)
+        if not possible:
+            return
         try:
             segmenter = model.open(device, jobs)
         except FATAL:
             raise
         except Exception as error:
             if self.strict:
-                raise _ours(error) from error
+                raise ours(error) from error
             reason = reason_of(error).removeprefix(f"{model.name}: ")
-            self._fail(model.name, range(len(self.estimators)), reason)
-            bar.update(len(self.refs))
+            self._fail(model.name, possible, reason)
             return
         with closing(segmenter):
-            serves = self._served(segmenter)
-            opened = _Opened(segmenter, serves)
+            opened = _Opened(segmenter)
+            serves = self._compared(opened, self._served(segmenter, possible), tick)
             if not serves:
                 self.records[segmenter.name] = dict(segmenter.record)
-                bar.update(len(self.refs))
                 return
-            found: list[Sequence[Evidence] | None] = []
-            skipped: list[tuple[str, str]] = []
+            columns = columns_of(self.groups, self.estimators, serves)
             for index, ref in enumerate(self.refs):
-                seen = None
-                if index not in self.unusable:
-                    try:
-                        seen = self._evidence(opened, index)
-                    except FATAL:
-                        raise
-                    except Exception as error:
-                        if self.strict:
-                            raise _ours(error) from error
-                        skipped.append((ref.name, reason_of(error)))
-                found.append(seen)
-                bar.update()
-            self._keep(opened, found, skipped)
+                self._add(opened, columns, ref.name, partial(self._image, index), "target")
+                tick()
+            self._keep(opened, columns)
 
-    def _united(self, chosen: Iterable[int]) -> Needs:
-        """The needs of these estimators together."""
-        needs = Needs()
-        for number in chosen:
-            needs |= self.estimators[number].needs
-        return needs
+    def _possible(self, model: str) -> tuple[int, ...]:
+        """The estimators that may serve, before a model is opened; it fails for the others."""
+        possible = []
+        for number, estimator in enumerate(self.estimators):
+            reason = self._unavailable[number]
+            if not reason and estimator.needs.source and model not in self.source:
+                reason = WITHOUT_SOURCE
+                if self.strict:
+                    raise NotOffered(f"{model}: estimator '{estimator.name}': {reason}")
+            if reason:
+                self._fail(model, [number], reason)
+            else:
+                possible.append(number)
+        return tuple(possible)
 
-    def _served(self, segmenter: Segmenter) -> tuple[int, ...]:
+    def _served(self, segmenter: Segmenter, possible: Iterable[int]) -> tuple[int, ...]:
         """The estimators whose needs a model can meet; it fails for the others."""
         # The method is younger than the protocol: models from outside may lack it.
         refuses = getattr(segmenter, "refuses", lambda needs: "")
         serves = []
-        for number, estimator in enumerate(self.estimators):
+        for number in possible:
             try:
-                reason = refuses(estimator.needs)
+                reason = refuses(self.estimators[number].needs)
             except FATAL:
                 raise
             except Exception as error:
                 if self.strict:
-                    raise _ours(error) from error
+                    raise ours(error) from error
                 reason = reason_of(error)
             if not reason:
                 serves.append(number)
@@ -151,15 +204,38 @@ class Measurements:
             self._fail(segmenter.name, [number], reason)
         return tuple(serves)
 
-    def _fail(self, model: str, estimators: Iterable[int], reason: str) -> None:
-        for number in estimators:
-            self.failed[number].append((model, reason))
+    def _compared(
+        self, opened: _Opened, serves: Sequence[int], tick: Callable[[], None]
+    ) -> tuple[int, ...]:
+        """Measure the source images; gives the estimators that are served still."""
+        name = opened.segmenter.name
+        comparing = [number for number in serves if self.estimators[number].needs.source]
+        if not comparing:
+            return tuple(serves)
+        refs, lost = self.source[name], set[int]()
+        columns = columns_of(self.groups, self.estimators, comparing)
+        for ref in refs:
+            self._add(opened, columns, ref.name, partial(labelled, ref), "source")
+            tick()
+        for column in columns:
+            told = [f"{image}: {why.removeprefix(f'{image}: ')}" for image, why in column.skipped]
+            if column.empty:
+                first = f"; {told[0]}" if told else ""
+                reason = f"none of its {len(refs)} source images can be used{first}"
+                self._fail(name, column.members, reason)
+                lost.update(column.members)
+                continue
+            opened.remarks.extend(f"source image skipped: {text}" for text in told)
+            for number in column.members:
+                self.source_evidence[number][name] = column.found
+        return tuple(number for number in serves if number not in lost)
 
-    def _evidence(self, opened: _Opened, index: int) -> Sequence[Evidence] | None:
-        """Evidence of every estimator that is served on one image, from the store or measured."""
-        segmenter, estimators = opened.segmenter, [self.estimators[n] for n in opened.serves]
+    def _image(self, index: int) -> Image | None:
+        """One of the images ranked on; None, and listed, if no model can use it."""
+        if index in self.unusable:
+            return None
         try:
-            image = self.refs[index].load()
+            return self.refs[index].load()
         except ImageError as error:
             if self.strict:
                 raise
@@ -167,63 +243,102 @@ class Measurements:
             name = f"{self.refs[index].name}: "
             self.unusable[index] = reason_of(error).removeprefix(name)
             return None
+
+    def _add(
+        self,
+        opened: _Opened,
+        columns: Sequence[Column],
+        name: str,
+        load: Callable[[], Image | None],
+        domain: Domain,
+    ) -> None:
+        """Take one image into all columns; nothing, if it cannot be loaded for any model."""
+        outcomes: Sequence[Evidence | CTEError | None]
+        try:
+            image = load()
+            outcomes = [None] * len(columns)
+            if image is not None:
+                outcomes = self._evidence(opened, columns, image, domain)
+        except FATAL:
+            raise
+        except Exception as error:
+            if self.strict:
+                raise ours(error) from error
+            outcomes = [ours(error)] * len(columns)
+        for column, outcome in zip(columns, outcomes, strict=True):
+            column.take(name, outcome)
+
+    def _evidence(
+        self, opened: _Opened, columns: Sequence[Column], image: Image, domain: Domain
+    ) -> list[Evidence | CTEError]:
+        """Evidence of every column on one image, stored or measured, or why there is none."""
+        segmenter = opened.segmenter
         if adapted := segmenter.adapts(image):
             # Of every image, measured now or before: a resumed run notes the same.
             opened.adapted.add(adapted)
-        keys = [self._key(segmenter, image, estimator) for estimator in estimators]
-        known = [self.store.get(key) if key else None for key in keys]
-        missing = [i for i, evidence in enumerate(known) if evidence is None]
+        keys = [self._key(segmenter, image, column, domain) for column in columns]
+        known: dict[int, Evidence | CTEError] = {
+            place: evidence
+            for place, key in enumerate(keys)
+            if key and (evidence := self.store.get(key)) is not None
+        }
+        missing = [place for place in range(len(columns)) if place not in known]
         if missing:
-            # What is known already is not run again.
-            needs = self._united(opened.serves[i] for i in missing)
-            seen = segmenter.observe(image, needs, self.seed)
-            fresh = {i: _measured(estimators[i], seen) for i in missing}
-            self.store.put({key: fresh[i] for i in missing if (key := keys[i])})
-            known = [fresh.get(i, evidence) for i, evidence in enumerate(known)]
-        return [evidence for evidence in known if evidence is not None]
+            # What is known already is not run again. Source images come with their labels.
+            needs = Needs(truth=domain == "source")
+            for place in missing:
+                needs |= columns[place].needs
+            seen = replace(segmenter.observe(image, needs, self.seed), domain=domain)
+            fresh: dict[str, Evidence] = {}
+            for place in missing:
+                started = time.perf_counter()
+                try:
+                    evidence = measured(columns[place].group.estimator, seen)
+                except CTEError as error:
+                    if self.strict or isinstance(error, FATAL):
+                        raise
+                    known[place] = error
+                    continue
+                finally:
+                    self._charge(columns[place].members, time.perf_counter() - started)
+                known[place] = evidence
+                if keys[place]:
+                    fresh[keys[place]] = evidence
+            self.store.put(fresh)
+        return [known[place] for place in range(len(columns))]
 
-    def _key(self, segmenter: Segmenter, image: Image, estimator: Estimator) -> str:
+    def _charge(self, members: Iterable[int], seconds: float) -> None:
+        for number in members:
+            before = self.seconds[number]
+            self.seconds[number] = seconds if math.isnan(before) else before + seconds
+
+    def _key(self, segmenter: Segmenter, image: Image, column: Column, domain: Domain) -> str:
         """What evidence is stored by; empty if nobody can tell whether it would hold next time."""
-        model = segmenter.identity
-        if model and estimator.needs.instances:
+        model, measures = segmenter.identity, column.group.measures
+        if model and column.needs.instances:
             model += getattr(segmenter, "decoded_by", "")
         # An object without a repr of its own shows its address, which says nothing next time.
-        nameless = " at 0x" in repr(estimator) + model
+        nameless = " at 0x" in measures + model
         if nameless or not model or not image.fingerprint:
             return ""
-        return evidence_key(
-            self.version, model, image.fingerprint, image.name, repr(estimator), self.seed
-        )
+        parts = (self.version, model, image.fingerprint, image.name, measures, self.seed)
+        return evidence_key(*parts) if domain == "target" else evidence_key(*parts, domain)
 
-    def _keep(
-        self,
-        opened: _Opened,
-        found: Sequence[Sequence[Evidence] | None],
-        skipped: list[tuple[str, str]],
-    ) -> None:
-        """Take a model into the bank, or list it as failed if no image could be used with it."""
+    def _fail(self, model: str, estimators: Iterable[int], reason: str) -> None:
+        for number in estimators:
+            self.failed[number].append((model, reason))
+
+    def _keep(self, opened: _Opened, columns: Sequence[Column]) -> None:
+        """Take a model into the bank; it fails for estimators that could use no image with it."""
         segmenter, name = opened.segmenter, opened.segmenter.name
         self.records[name] = dict(segmenter.record)
-        if skipped and not any(seen is not None for seen in found):
-            reason, _ = Counter(reason for _, reason in skipped).most_common(1)[0]
-            told = f"on {len(skipped)} of {len(self.refs)} images: {reason}"
-            self._fail(name, opened.serves, told)
-            return
-        self.notes[name] = (*segmenter.notes, *sorted(opened.adapted))
-        self.skipped[name] = skipped
-        for place, number in enumerate(opened.serves):
-            self.evidence[number][name] = [None if seen is None else seen[place] for seen in found]
-
-
-def _measured(estimator: Estimator, seen: Observation) -> Evidence:
-    try:
-        return estimator.measure(seen)
-    except CTEError:
-        raise
-    except Exception as error:
-        raise ModelError(f"estimator '{estimator.name}' failed: {reason_of(error)}") from error
-
-
-def _ours(error: Exception) -> Exception:
-    """Let an error that is not ours leave as one that is, so that it is told in one line."""
-    return error if isinstance(error, CTEError) else ModelError(reason_of(error))
+        for column in columns:
+            if column.skipped and column.empty:
+                reason, _ = Counter(reason for _, reason in column.skipped).most_common(1)[0]
+                told = f"on {len(column.skipped)} of {len(self.refs)} images: {reason}"
+                self._fail(name, column.members, told)
+                continue
+            self.notes[name] = (*segmenter.notes, *sorted(opened.adapted), *opened.remarks)
+            for number in column.members:
+                self.skipped[number][name] = column.skipped
+                self.evidence[number][name] = column.found

@@ -1,16 +1,13 @@
 """Decoders from texts, options and descriptions, and back."""
 
 import dataclasses
-import typing
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from onnx_cte.errors import OptionError, unknown_name
 from onnx_cte.postprocessing.registry import DECODERS
+from onnx_cte.stating import Vocabulary, spoken
 from onnx_cte.types import Decoder
-
-_SWITCH = {"yes": True, "true": True, "no": False, "false": False}
-_KINDS = {int: "a whole number", float: "a number", bool: "yes or no"}
 
 
 def decoder_named(name: str, **options: Any) -> Decoder:
@@ -39,10 +36,9 @@ def decoder_named(name: str, **options: Any) -> Decoder:
     """
     if name not in DECODERS:
         raise unknown_name("decoder", str(name), DECODERS)
-    known = _options(name)
+    known = _vocabulary(name)
     for option in options:
-        if option not in known:
-            raise _unknown_option(name, option)
+        known.check(option)
     decoder: Decoder = DECODERS[name](**options)
     return decoder
 
@@ -74,21 +70,7 @@ def parse_decoder(text: str) -> Decoder:
     name, *assigned = (part.strip() for part in text.split(","))
     if name not in DECODERS:
         raise unknown_name("decoder", name, DECODERS)
-    known = _options(name)
-    options: dict[str, Any] = {}
-    for part in assigned:
-        option, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or not value:
-            raise OptionError(
-                f"decoder '{text}': expected OPTION=VALUE after a comma, found '{part}'; write "
-                f"for example {name},min_size=50"
-            )
-        if option not in known:
-            raise _unknown_option(name, option)
-        if option in options:
-            raise OptionError(f"decoder '{text}': '{option}' is there twice; write it once")
-        options[option] = _value(name, option, value, known[option])
-    return decoder_named(name, **options)
+    return decoder_named(name, **_vocabulary(name).read(assigned))
 
 
 def as_decoder(given: object) -> Decoder | None:
@@ -123,7 +105,7 @@ def decoder_text(decoder: Decoder) -> str:
     """
     parts = [decoder.name]
     for field in dataclasses.fields(decoder):  # type: ignore[arg-type]
-        parts.append(f"{field.name}={_spoken(getattr(decoder, field.name))}")
+        parts.append(f"{field.name}={spoken(getattr(decoder, field.name))}")
     return ",".join(parts)
 
 
@@ -166,44 +148,19 @@ def decoder_of_config(entry: object) -> Decoder:
     name = str(options.pop("name"))
     if name not in DECODERS:
         raise unknown_name("decoder", name, DECODERS)
-    known = _options(name)
+    known = _vocabulary(name)
     for option, value in options.items():
-        if isinstance(value, str) and option in known:
-            options[option] = _value(name, option, value, known[option])
+        if isinstance(value, str) and option in known.options:
+            options[option] = known.value(option, value)
     return decoder_named(name, **options)
 
 
-def _options(name: str) -> dict[str, Any]:
-    """Type of each option of a decoder."""
-    hints = typing.get_type_hints(DECODERS[name])
-    return {field.name: hints[field.name] for field in dataclasses.fields(DECODERS[name])}
-
-
-def _unknown_option(name: str, option: str) -> OptionError:
-    if option == "threshold":
-        return OptionError(
-            f"the threshold is no option of decoder {name}, since the foreground has it too: write "
-            "--threshold, or in a description `threshold` with a probability in [0, 1)"
-        )
-    return unknown_name(f"option of decoder {name}", option, _options(name))
-
-
-def _value(name: str, option: str, text: str, kind: Any) -> Any:
-    """What a text means to an option of this type: a number, yes or no, or one of a Literal."""
-    if typing.get_origin(kind) is Literal:
-        choices = typing.get_args(kind)
-        if text not in choices:
-            raise unknown_name(f"{option} of decoder {name}", text, choices)
-        return text
-    try:
-        return _SWITCH[text.lower()] if kind is bool else kind(text)
-    except (KeyError, ValueError):
-        raise OptionError(
-            f"decoder '{name}': cannot read {option}={text}, expected {_KINDS[kind]}; write for "
-            f"example {name},{option}={_spoken(getattr(DECODERS[name], option))}"
-        ) from None
-
-
-def _spoken(value: Any) -> Any:
-    """A value as it is written in a text."""
-    return ("yes" if value else "no") if isinstance(value, bool) else value
+def _vocabulary(name: str) -> Vocabulary:
+    """The options of a decoder."""
+    elsewhere = {
+        "threshold": f"the threshold is no option of decoder {name}, since the foreground has it "
+        "too: write --threshold, or in a description `threshold` with a probability in [0, 1)"
+    }
+    return Vocabulary.of(
+        "decoder", name, DECODERS[name], elsewhere=elsewhere, example="min_size=50"
+    )

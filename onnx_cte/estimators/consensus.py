@@ -1,0 +1,84 @@
+"""Agreement with the majority of the other models."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_cte.bank import Bank, Evidence
+from onnx_cte.estimators.packed import MEASURES, Crossing, cross, median_score, packed_mask, placed
+from onnx_cte.needs import Needs
+from onnx_cte.types import Observation
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """Dice of a model's foreground with the majority vote of the other models.
+
+    The vote of the *others*, or a model would be compared with itself. A pixel on which exactly
+    half of the others vote foreground is half foreground: counted as either, it would favour models
+    that see too little, or too much. With three models in the bank that is every pixel on which
+    the two others differ.
+
+    Of a model: the median over the images. Where a model sees something and the others' majority
+    nothing, it gets 0; where it sees nothing and most others something, 0 too; where most others
+    see nothing either, the image is undefined for it. An image with a single model's evidence is
+    left out, so all scores of a bank of one model are NaN.
+
+    A bank of similar wrong models wins: consensus measures how usual a model is in its bank.
+    """
+
+    name: ClassVar[str] = "consensus"
+    greater_is_better: ClassVar[bool] = True
+    measures: ClassVar[str] = MEASURES
+    summary: ClassVar[str] = "Dice with the majority vote of the other models of the bank"
+
+    @property
+    def title(self) -> str:
+        return "majority of others"
+
+    @property
+    def needs(self) -> Needs:
+        return Needs()
+
+    def measure(self, seen: Observation) -> Evidence:
+        return packed_mask(seen)
+
+    def score(self, bank: Bank) -> Mapping[str, float]:
+        return median_score(bank, self.name, _consensus)
+
+
+def _consensus(bank: Bank) -> NDArray[np.float64]:
+    """Dice with the majority of the others, (models, images); NaN where a model sees nothing."""
+    return placed(bank, cross(bank, lambda crossing: (crossing.rows, majority_dice(crossing))))
+
+
+def majority_dice(crossing: Crossing) -> NDArray[np.float64]:
+    """Dice of each mask of an image with the majority of the others; a tie is half a pixel.
+
+    Parameters
+    ----------
+    crossing : Crossing
+
+    Returns
+    -------
+    ndarray of float64, shape (m,)
+        In [0, 1]; NaN for a model without foreground.
+    """
+    votes = crossing.votes()
+    others = len(crossing.words) - 1
+    # Twice the majority is (more than half) + (half or more). Where a model votes foreground
+    # itself, its own vote has to go.
+    more, half = others // 2 + 1, -(-others // 2)
+    shared = crossing.among(votes >= more + 1) + crossing.among(votes >= half + 1)
+    sizes = crossing.among(votes > 0)
+    alone = np.zeros_like(shared)
+    for least in (more, half):
+        chosen = votes >= least
+        alone += np.count_nonzero(chosen) - crossing.among(chosen)
+    # In half pixels: 2 |A & B| / (|A| + |B|).
+    total = shared + alone + 2 * sizes
+    dice = 2 * shared / np.maximum(total, 1)
+    return np.where(sizes > 0, dice, np.nan)
