@@ -10,9 +10,11 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import get_args
 
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from onnx_cte.bootstrap import resamples_of
@@ -145,7 +147,7 @@ def rank_each(
             )
     domains = _source_of(bank, estimators, source)
     started, terminal = time.time(), shutil.get_terminal_size()
-    with EvidenceStore(Path(evidence) if evidence else None) as store:
+    with EvidenceStore(Path(evidence) if evidence else None) as store, _single_threaded():
         run = Measurements(refs, estimators, seed, store, strict, domains)
         with tqdm(
             total=sum(run.images_of(model.name) for model in bank),
@@ -172,7 +174,18 @@ def rank_each(
             name: repr(given) if hasattr(given, "skipped") else "in memory"
             for name, given in sorted((source or {}).items())
         }
-    return rankings_of(run, unlisted, made_with)
+    with _single_threaded():
+        return rankings_of(run, unlisted, made_with)
+
+
+def _single_threaded() -> AbstractContextManager[object]:
+    """Linear algebra on one thread, while the context holds.
+
+    On matrices as small as ours more threads cost more than they gain, stand in the way of the
+    network's own, and may round differently.
+    """
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 def check_options(

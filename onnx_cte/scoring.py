@@ -10,7 +10,7 @@ from typing import Any
 
 from onnx_cte.bank import Bank
 from onnx_cte.bootstrap import Judgement
-from onnx_cte.errors import NothingToRank, OptionError
+from onnx_cte.errors import FATAL, NothingToRank, OptionError, reason_of
 from onnx_cte.measuring import Measurements
 from onnx_cte.ranking import Ranking, Score
 from onnx_cte.separation import Separation, separation
@@ -71,23 +71,44 @@ def rankings_of(
         )
         if run.evidence[number]:
             bank = banks.of(number)
-            judged = Judgement(bank, estimator, groups, run.seed)
-            scores = tuple(
-                _score(run, number, judged, bank, model, names) for model in judged.order
-            )
-            # Optional, as below.
-            remarks = getattr(estimator, "remarks", None)
-            ranking = replace(
-                ranking,
-                scores=scores,
-                remarks=() if remarks is None else tuple(remarks(bank)),
-                undecided=judged.undecided,
-                separation=_separation(estimator, bank, judged, scores),
-                provenance=_timed(made_with, run.seconds[number] + judged.seconds),
-                by_draw=_alternatives(estimator, bank),
-            )
+            try:
+                ranking = _judged(run, number, bank, groups, names, ranking)
+            except (*FATAL, OptionError):
+                raise
+            except Exception as error:
+                if run.strict:
+                    raise
+                # It says nothing of any model; the others do.
+                told = f"estimator '{estimator.name}' cannot score: {reason_of(error)}"
+                failed = *ranking.failed, *((model, told) for model in bank)
+                ranking = replace(ranking, failed=failed)
         rankings.append(ranking)
     return tuple(rankings)
+
+
+def _judged(
+    run: Measurements,
+    number: int,
+    bank: Bank,
+    groups: Sequence[str],
+    names: Sequence[str],
+    ranking: Ranking,
+) -> Ranking:
+    """The ranking with what an estimator says of its bank."""
+    estimator = run.estimators[number]
+    judged = Judgement(bank, estimator, groups, run.seed)
+    scores = tuple(_score(run, number, judged, bank, model, names) for model in judged.order)
+    # Optional, as below.
+    remarks = getattr(estimator, "remarks", None)
+    return replace(
+        ranking,
+        scores=scores,
+        remarks=() if remarks is None else tuple(remarks(bank)),
+        undecided=judged.undecided,
+        separation=_separation(estimator, bank, judged, scores),
+        provenance=_timed(ranking.provenance, run.seconds[number] + judged.seconds),
+        by_draw=_alternatives(estimator, bank),
+    )
 
 
 class _Banks:

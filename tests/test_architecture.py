@@ -71,6 +71,7 @@ DOORS = {  # the only rooms that may import a heavy or replaceable package
     "scipy": {"estimators", "metrics", "postprocessing", "simulation"},
     "ot": {"estimators"},
     "sqlite3": {"evidence"},
+    "threadpoolctl": {"runner"},
     "tqdm": {"runner", "measuring"},
     "skimage": {"postprocessing"},
     "torch": set(),  # tools/ only

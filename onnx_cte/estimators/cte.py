@@ -48,9 +48,7 @@ class CTE:
 
     name: ClassVar[str] = "cte"
     greater_is_better: ClassVar[bool] = True
-    summary: ClassVar[str] = (
-        "consistency under perturbation (CTE): median over images"
-    )
+    summary: ClassVar[str] = "consistency under perturbation (CTE): median over images"
 
     def __post_init__(self) -> None:
         metric_named(self.metric, "consistency")

@@ -66,9 +66,8 @@ class GBC:
 
     name: ClassVar[str] = "gbc"
     greater_is_better: ClassVar[bool] = True
-    summary: ClassVar[str] = (
-        "GBC: how little the classes overlap as Gaussians of features"
-    )
+    summary: ClassVar[str] = "GBC: how little the classes overlap as Gaussians of features"
+    resamples: ClassVar[int] = 200  # each fits anew
 
     def __post_init__(self) -> None:
         _check_covariance(self.covariance)

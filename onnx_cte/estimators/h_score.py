@@ -59,9 +59,8 @@ class HScore:
 
     name: ClassVar[str] = "h_score"
     greater_is_better: ClassVar[bool] = True
-    summary: ClassVar[str] = (
-        "H-score: between-class share of the features' variance, whitened"
-    )
+    summary: ClassVar[str] = "H-score: between-class share of the features' variance, whitened"
+    resamples: ClassVar[int] = 200  # each fits anew
 
     def __post_init__(self) -> None:
         flag: Any = self.regularised

@@ -66,9 +66,8 @@ class LogME:
 
     name: ClassVar[str] = "logme"
     greater_is_better: ClassVar[bool] = True
-    summary: ClassVar[str] = (
-        "LogME: evidence of the labels under a linear model of the features"
-    )
+    summary: ClassVar[str] = "LogME: evidence of the labels under a linear model of the features"
+    resamples: ClassVar[int] = 200  # each fits anew
 
     def __post_init__(self) -> None:
         LabelledPixels(self.labels, self.tap, self.vectors)  # it checks them

@@ -67,9 +67,7 @@ class NCTI:
     name: ClassVar[str] = "ncti"
     greater_is_better: ClassVar[bool] = True
     resamples: ClassVar[int] = 200  # each looks at all pixels again
-    summary: ClassVar[str] = (
-        "NCTI: nearness of features to neural collapse, scaled over the models"
-    )
+    summary: ClassVar[str] = "NCTI: nearness of features to neural collapse, scaled over the models"
 
     def __post_init__(self) -> None:
         given = self.dimensions

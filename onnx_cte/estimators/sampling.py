@@ -16,6 +16,8 @@ from onnx_cte.types import Observation, Prediction
 MOST_BYTES = 1 << 20
 """Of evidence that an estimator may keep of one image under one model."""
 
+_FEW = 1 << 16  # classes
+
 Labels = Literal["truth", "classes", "pseudo"]
 """What a pixel's class is: ``truth``: foreground or background by the labels; ``classes``: the
 number in the labels, which are class indices then; ``pseudo``: what the model itself decides."""
@@ -45,17 +47,16 @@ def class_map(seen: Observation, labels: Labels) -> NDArray[np.intp]:
         If labels are needed and the observation has none, or class indices are below 0.
     """
     if labels == "pseudo":
-        pseudo: NDArray[np.intp] = seen.reference.classes.astype(np.intp)
-        return pseudo
+        return np.array(seen.reference.classes, dtype=np.intp)
     if seen.truth is None:
         raise ModelError(f"{seen.image}: labels are needed, and the observation has none")
     if labels == "truth":
-        return (seen.truth != 0).astype(np.intp)
+        return np.array(seen.truth != 0, dtype=np.intp)
     if seen.truth.size and seen.truth.min() < 0:
         raise ModelError(
             f"{seen.image}: labels hold {int(seen.truth.min())}, expected class indices from 0 on"
         )
-    return seen.truth.astype(np.intp)
+    return np.array(seen.truth, dtype=np.intp)
 
 
 def draw_positions(
@@ -84,11 +85,18 @@ def draw_positions(
     """
     flat = classes.ravel()
     drawn = []
-    for label in np.unique(flat):
+    for label in _labels_in(flat):
         places = np.flatnonzero(flat == label)
         drawn.append(rng.choice(places, min(count, len(places)), replace=False))
     together = np.concatenate(drawn) if drawn else np.empty(0, np.intp)
     return np.stack(np.unravel_index(together, classes.shape), axis=-1).astype(np.intp)
+
+
+def _labels_in(flat: NDArray[np.integer]) -> NDArray[np.integer]:
+    """The classes there are, in rising order: counted where they are few, which is far faster."""
+    if flat.size and flat.min() >= 0 and flat.max() < _FEW:
+        return np.flatnonzero(np.bincount(flat))
+    return np.unique(flat)
 
 
 def distribution(prediction: Prediction, positions: NDArray[np.intp]) -> NDArray[np.float32]:

@@ -50,9 +50,7 @@ class PerturbationVariance:
 
     name: ClassVar[str] = "variance"
     greater_is_better: ClassVar[bool] = True
-    summary: ClassVar[str] = (
-        "how little the probabilities vary under perturbation"
-    )
+    summary: ClassVar[str] = "how little the probabilities vary under perturbation"
 
     def __post_init__(self) -> None:
         try:

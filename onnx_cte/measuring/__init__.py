@@ -1,32 +1,31 @@
 """Measure models on images: what can be used gives evidence, what cannot becomes a reason.
 
-One model is open and one image in memory at a time; evidence is stored as soon as an image is
+One model is open and two images in memory at a time; evidence is stored as soon as an image is
 measured, and what is stored already is not measured again. A model that cannot show what one
 estimator needs fails for that estimator only, and so does one without source images for an
 estimator that compares with them.
 """
 
 import math
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from tqdm import tqdm
 
 from onnx_cte.bank import Evidence
 from onnx_cte.errors import (
     FATAL,
-    CTEError,
     ImageError,
     NotOffered,
     OptionError,
     reason_of,
 )
-from onnx_cte.evidence import EvidenceStore, evidence_key
+from onnx_cte.evidence import EvidenceStore
+from onnx_cte.measuring.passing import Domain, Load, Pass
 from onnx_cte.measuring.sharing import (
     WITHOUT_SOURCE,
     Column,
@@ -34,16 +33,11 @@ from onnx_cte.measuring.sharing import (
     columns_of,
     grouped,
     labelled,
-    measured,
     ours,
     unavailable,
     united,
 )
-from onnx_cte.needs import Needs
-from onnx_cte.provenance import package_version
 from onnx_cte.types import Device, Estimator, Image, ImageRef, Model, Segmenter
-
-Domain = Literal["target", "source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +105,6 @@ class Measurements:
             if reason and strict:
                 raise OptionError(f"estimator '{estimator.name}' cannot be used: {reason}")
         self.groups = grouped(estimators)
-        self.version = package_version()
         self.evidence: list[dict[str, list[Evidence | None]]] = [{} for _ in estimators]
         self.source_evidence: list[dict[str, list[Evidence | None]]] = [{} for _ in estimators]
         self.unusable: dict[int, str] = {}
@@ -162,10 +155,35 @@ class Measurements:
                 self.records[segmenter.name] = dict(segmenter.record)
                 return
             columns = columns_of(self.groups, self.estimators, serves)
-            for index, ref in enumerate(self.refs):
-                self._add(opened, columns, ref.name, partial(self._image, index), "target")
-                tick()
+            images = ((ref.name, partial(self._image, n)) for n, ref in enumerate(self.refs))
+            self._pass(opened, columns, images, "target", tick)
             self._keep(opened, columns)
+
+    def _pass(
+        self,
+        opened: _Opened,
+        columns: Sequence[Column],
+        images: Iterable[tuple[str, Load]],
+        domain: Domain,
+        tick: Callable[[], None],
+    ) -> None:
+        """Run the open model over images, into the columns."""
+        going = Pass(
+            opened.segmenter,
+            columns,
+            self.store,
+            seed=self.seed,
+            strict=self.strict,
+            domain=domain,
+        )
+        try:
+            going.run(images, tick)
+        finally:
+            opened.adapted.update(going.adapted)
+            for column, seconds in zip(columns, going.seconds, strict=True):
+                for number in () if math.isnan(seconds) else column.members:
+                    before = self.seconds[number]
+                    self.seconds[number] = seconds if math.isnan(before) else before + seconds
 
     def _possible(self, model: str) -> tuple[int, ...]:
         """The estimators that may serve, before a model is opened; it fails for the others."""
@@ -214,9 +232,8 @@ class Measurements:
             return tuple(serves)
         refs, lost = self.source[name], set[int]()
         columns = columns_of(self.groups, self.estimators, comparing)
-        for ref in refs:
-            self._add(opened, columns, ref.name, partial(labelled, ref), "source")
-            tick()
+        images = ((ref.name, partial(labelled, ref)) for ref in refs)
+        self._pass(opened, columns, images, "source", tick)
         for column in columns:
             told = [f"{image}: {why.removeprefix(f'{image}: ')}" for image, why in column.skipped]
             if column.empty:
@@ -243,86 +260,6 @@ class Measurements:
             name = f"{self.refs[index].name}: "
             self.unusable[index] = reason_of(error).removeprefix(name)
             return None
-
-    def _add(
-        self,
-        opened: _Opened,
-        columns: Sequence[Column],
-        name: str,
-        load: Callable[[], Image | None],
-        domain: Domain,
-    ) -> None:
-        """Take one image into all columns; nothing, if it cannot be loaded for any model."""
-        outcomes: Sequence[Evidence | CTEError | None]
-        try:
-            image = load()
-            outcomes = [None] * len(columns)
-            if image is not None:
-                outcomes = self._evidence(opened, columns, image, domain)
-        except FATAL:
-            raise
-        except Exception as error:
-            if self.strict:
-                raise ours(error) from error
-            outcomes = [ours(error)] * len(columns)
-        for column, outcome in zip(columns, outcomes, strict=True):
-            column.take(name, outcome)
-
-    def _evidence(
-        self, opened: _Opened, columns: Sequence[Column], image: Image, domain: Domain
-    ) -> list[Evidence | CTEError]:
-        """Evidence of every column on one image, stored or measured, or why there is none."""
-        segmenter = opened.segmenter
-        if adapted := segmenter.adapts(image):
-            # Of every image, measured now or before: a resumed run notes the same.
-            opened.adapted.add(adapted)
-        keys = [self._key(segmenter, image, column, domain) for column in columns]
-        known: dict[int, Evidence | CTEError] = {
-            place: evidence
-            for place, key in enumerate(keys)
-            if key and (evidence := self.store.get(key)) is not None
-        }
-        missing = [place for place in range(len(columns)) if place not in known]
-        if missing:
-            # What is known already is not run again. Source images come with their labels.
-            needs = Needs(truth=domain == "source")
-            for place in missing:
-                needs |= columns[place].needs
-            seen = replace(segmenter.observe(image, needs, self.seed), domain=domain)
-            fresh: dict[str, Evidence] = {}
-            for place in missing:
-                started = time.perf_counter()
-                try:
-                    evidence = measured(columns[place].group.estimator, seen)
-                except CTEError as error:
-                    if self.strict or isinstance(error, FATAL):
-                        raise
-                    known[place] = error
-                    continue
-                finally:
-                    self._charge(columns[place].members, time.perf_counter() - started)
-                known[place] = evidence
-                if keys[place]:
-                    fresh[keys[place]] = evidence
-            self.store.put(fresh)
-        return [known[place] for place in range(len(columns))]
-
-    def _charge(self, members: Iterable[int], seconds: float) -> None:
-        for number in members:
-            before = self.seconds[number]
-            self.seconds[number] = seconds if math.isnan(before) else before + seconds
-
-    def _key(self, segmenter: Segmenter, image: Image, column: Column, domain: Domain) -> str:
-        """What evidence is stored by; empty if nobody can tell whether it would hold next time."""
-        model, measures = segmenter.identity, column.group.measures
-        if model and column.needs.instances:
-            model += getattr(segmenter, "decoded_by", "")
-        # An object without a repr of its own shows its address, which says nothing next time.
-        nameless = " at 0x" in measures + model
-        if nameless or not model or not image.fingerprint:
-            return ""
-        parts = (self.version, model, image.fingerprint, image.name, measures, self.seed)
-        return evidence_key(*parts) if domain == "target" else evidence_key(*parts, domain)
 
     def _fail(self, model: str, estimators: Iterable[int], reason: str) -> None:
         for number in estimators:

@@ -273,6 +273,9 @@ def _share_memory() -> bool:
 def _options(path: Path, model: bytes | None, folder: Path | None) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = SILENT
+    # Threads that wait by spinning keep the cores from other sessions, and from what is measured
+    # meanwhile; a run takes milliseconds at least, and waking a thread microseconds.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if _share_memory():
         options.add_session_config_entry("session.use_env_allocators", "1")
     if model is not None:

@@ -13,6 +13,9 @@ from onnx_cte.perturbations import Flip, GaussianNoise, Rotation
 from onnx_cte.types import Observation, Prediction
 
 
+BOTH = (Flip("x"), Rotation(90))
+
+
 def binary(*values):
     return Prediction(np.array([[values]], np.float32), ("foreground",))
 
@@ -23,7 +26,7 @@ def seen(reference, flipped, turned):
 
 
 def test_by_hand():
-    evidence = TestTimeAgreement().measure(
+    evidence = TestTimeAgreement(transforms=BOTH).measure(
         seen(binary(0.9, 0.9, 0.1, 0.1), binary(0.9, 0.1, 0.1, 0.1), binary(0.9, 0.9, 0.1, 0.9))
     )
     assert evidence == {"value": pytest.approx((1 / 2 + 2 / 3) / 2), "foreground": 0.5}
@@ -31,12 +34,12 @@ def test_by_hand():
 
 def test_confidence_of_the_agreement():
     one = binary(0.9, 0.1, 0.1, 0.1)
-    evidence = TestTimeAgreement("ei").measure(seen(one, one, binary(0.4, 0.1, 0.1, 0.1)))
+    evidence = TestTimeAgreement("ei", BOTH).measure(seen(one, one, binary(0.4, 0.1, 0.1, 0.1)))
     assert evidence["value"] == pytest.approx(0.9 / 2)
 
 
 def test_two_passes_and_no_more():
-    needs = TestTimeAgreement().needs
+    needs = TestTimeAgreement(transforms=BOTH).needs
     assert [p.name for p in needs.perturbations] == ["flip=x", "rotation=90"]
     assert not needs.truth
     assert TestTimeAgreement("rand_fscore").needs.instances
@@ -72,7 +75,8 @@ def test_silence_and_medians_are_those_of_cte():
 
 def test_options():
     assert TestTimeAgreement(transforms=[Flip("y")]) == TestTimeAgreement(transforms=Flip("y"))
-    assert TestTimeAgreement().title == "tta nhd flip=x+rotation=90"
+    assert TestTimeAgreement().title == "tta nhd rotation=90"
+    assert TestTimeAgreement(transforms=BOTH).title == "tta nhd flip=x+rotation=90"
     with pytest.raises(OptionError, match=r"tta: transforms are flips .* not GaussianNoise"):
         TestTimeAgreement(transforms=GaussianNoise(0.1))
     with pytest.raises(OptionError, match="not 'flip=x'"):
