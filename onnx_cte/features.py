@@ -170,5 +170,7 @@ def _interpolated(piece: Piece, positions: NDArray[np.intp]) -> NDArray[np.float
         weight = np.prod([share for _, share in corner], axis=0)
         if weight.any():
             places: tuple[Any, ...] = (slice(None), *(at for at, _ in corner))
-            found += weight[:, None] * piece.values[places].T
+            # A network may give what is not finite: it is for the reader to refuse it.
+            with np.errstate(invalid="ignore", over="ignore"):
+                found += weight[:, None] * piece.values[places].T
     return found

@@ -20,6 +20,7 @@ from onnx_cte.estimators.sampling import (
     Labels,
     check_labels,
     class_map,
+    classes_in,
     draw_positions,
 )
 from onnx_cte.estimators.silence import seen_by
@@ -111,7 +112,7 @@ class LabelledPixels:
             )
         source = seen.features[self.tap]
         classes = class_map(seen, self.labels)
-        kinds = np.unique(classes)
+        kinds = classes_in(classes.ravel())
         rng = generator(seen.seed, seen.image, "labelled pixels")
         dtype = np.min_scalar_type(int(kinds[-1]) if len(kinds) else 0)
         # Room is left for the other entries and the headers of the arrays.

@@ -8,17 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
-from onnx_cte.errors import ModelError, OptionError, unknown_name
+from onnx_cte.errors import OptionError, unknown_name
+from onnx_cte.estimators.labelled_pixels import LabelledPixels
 from onnx_cte.estimators.leep import (
     NOTHING,
     Cooccurrence,
-    check_vectors,
     class_weights,
-    labelled_positions,
 )
 from onnx_cte.estimators.mixture import Covariance, fitted
-from onnx_cte.estimators.sampling import Labels, check_labels
-from onnx_cte.estimators.silence import seen_by
+from onnx_cte.estimators.sampling import Labels
 from onnx_cte.needs import Needs
 from onnx_cte.perturbations import generator
 from onnx_cte.types import Observation
@@ -83,13 +81,7 @@ class NLEEP:
     resamples: ClassVar[int] = 200  # each looks at every pixel
 
     def __post_init__(self) -> None:
-        if not isinstance(self.tap, str) or not self.tap:
-            raise OptionError(
-                f"NLEEP: tap is the name of a feature map, not {self.tap!r}; `onnx-cte inspect` "
-                "lists them"
-            )
-        check_labels(self.labels)
-        check_vectors("NLEEP", self.vectors)
+        self._pixels  # noqa: B018 - its checks
         given: Any = self.components
         if not isinstance(given, int) or isinstance(given, bool) or given < 1:
             raise OptionError(
@@ -106,36 +98,18 @@ class NLEEP:
 
     @property
     def needs(self) -> Needs:
-        return Needs(truth=self.labels != "pseudo", taps=(self.tap,))
+        return self._pixels.needs
+
+    @property
+    def _pixels(self) -> LabelledPixels:
+        return LabelledPixels(self.labels, self.tap, self.vectors)
 
     @property
     def measures(self) -> str:
-        return f"nleep(tap={self.tap!r}, labels={self.labels!r}, vectors={self.vectors})"
+        return self._pixels.measures
 
     def measure(self, seen: Observation) -> Evidence:
-        if self.tap not in seen.features:
-            there = ", ".join(seen.features) or "none"
-            raise ModelError(
-                f"{seen.image}: features at '{self.tap}' are needed, and the observation has "
-                f"{there}; choose another tap, `onnx-cte inspect` lists them"
-            )
-        source = seen.features[self.tap]
-        positions, labels = labelled_positions(
-            seen, self.labels, self.vectors, 4 * source.channels + 8
-        )
-        # Interpolating what is infinite warns; it is refused below.
-        with np.errstate(invalid="ignore", over="ignore"):
-            features = source.at(positions)
-        if not np.isfinite(features).all():
-            raise ModelError(
-                f"{seen.image}: features at '{self.tap}' hold NaN or infinity; choose another tap"
-            )
-        return {
-            "image": seen.image,
-            "features": features,
-            "labels": labels,
-            **seen_by(seen.reference),
-        }
+        return self._pixels.measure(seen)
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         pooled = bank.derived(f"posteriors of {self!r}", self._pooled)

@@ -85,14 +85,14 @@ def draw_positions(
     """
     flat = classes.ravel()
     drawn = []
-    for label in _labels_in(flat):
+    for label in classes_in(flat):
         places = np.flatnonzero(flat == label)
         drawn.append(rng.choice(places, min(count, len(places)), replace=False))
     together = np.concatenate(drawn) if drawn else np.empty(0, np.intp)
     return np.stack(np.unravel_index(together, classes.shape), axis=-1).astype(np.intp)
 
 
-def _labels_in(flat: NDArray[np.integer]) -> NDArray[np.integer]:
+def classes_in(flat: NDArray[np.integer]) -> NDArray[np.integer]:
     """The classes there are, in rising order: counted where they are few, which is far faster."""
     if flat.size and flat.min() >= 0 and flat.max() < _FEW:
         return np.flatnonzero(np.bincount(flat))

