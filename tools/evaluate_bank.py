@@ -74,7 +74,7 @@ def stems(domain: Path, split: str) -> list[str]:
 
 def labels_of(domain: Path, given: argparse.Namespace) -> Path:
     """The folder of labels to judge by."""
-    if given.labels:
+    if given.labels and (domain / given.labels).is_dir():
         return domain / given.labels
     # Where labels/ is semantic, labels_instances/ beside it holds the objects.
     objects = metric_named(given.performance, "performance").compares == "labels"
@@ -180,7 +180,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--metric", nargs="+", default=[], help="instead of evaluate's own")
     parser.add_argument("--perturb", nargs="+", default=[], help="instead of evaluate's own")
     parser.add_argument("--decoder", help="for all models, instead of their own")
-    parser.add_argument("--labels", help="folder of labels within each domain, instead of the rule")
+    parser.add_argument("--labels", help="folder of labels in each domain that has it")
     parser.add_argument(
         "--source-splits", action="store_true", help="give each model its own train splits"
     )
