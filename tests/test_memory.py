@@ -33,7 +33,9 @@ def test_forty_images_need_no_more_than_four(tmp_path):
             pixels = rng.integers(0, 255, (512, 512), dtype=np.uint8)
             Picture.fromarray(pixels).save(tmp_path / str(count) / f"{i}.png")
     peak(tmp_path / "2")  # what is imported and cached on first use
-    assert peak(tmp_path / "40") < 1.1 * peak(tmp_path / "4")
+    # Whether one is still measured while the next is observed is a matter of chance; 40 would be
+    # ten times 4.
+    assert peak(tmp_path / "40") < 1.5 * peak(tmp_path / "4")
 
 
 WATCH = """

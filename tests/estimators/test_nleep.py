@@ -253,9 +253,9 @@ def test_what_is_measured_does_not_depend_on_the_mixture():
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"tap": ""}, "NLEEP: tap is the name of a feature map, not ''"),
+        ({"tap": ""}, "tap is the name of a feature map, not ''"),
         ({"labels": "pseudos"}, "did you mean 'pseudo'"),
-        ({"vectors": 0}, "NLEEP: vectors, .* at least 1, not 0"),
+        ({"vectors": 0}, "vectors is .* at least 1, not 0"),
         ({"components": 0}, "NLEEP: components, .* at least 1, not 0"),
         ({"covariance": "ful"}, "unknown covariance 'ful': did you mean 'full'"),
     ],
