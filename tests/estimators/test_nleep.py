@@ -253,7 +253,7 @@ def test_what_is_measured_does_not_depend_on_the_mixture():
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"tap": ""}, "tap is the name of a feature map, not ''"),
+        ({"tap": ""}, "tap is the name of a feature map, as .*, not ''"),
         ({"labels": "pseudos"}, "did you mean 'pseudo'"),
         ({"vectors": 0}, "vectors is .* at least 1, not 0"),
         ({"components": 0}, "NLEEP: components, .* at least 1, not 0"),
