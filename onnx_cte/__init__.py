@@ -24,7 +24,32 @@ from onnx_cte.errors import (
     OutputError,
     SelfTestFailed,
 )
-from onnx_cte.estimators import CTE, Accuracy, Confidence
+from onnx_cte.estimators import CTE, Accuracy, Confidence, estimator_named, parse_estimator
+from onnx_cte.estimators.atc import ATC
+from onnx_cte.estimators.ccfv import CCFV
+from onnx_cte.estimators.consensus import Consensus
+from onnx_cte.estimators.contrastive import Contrastive
+from onnx_cte.estimators.dispersion import Dispersion
+from onnx_cte.estimators.doc import DoC
+from onnx_cte.estimators.gbc import GBC
+from onnx_cte.estimators.h_score import HScore
+from onnx_cte.estimators.image_evidence import ImageEvidence
+from onnx_cte.estimators.labelled import Labelled
+from onnx_cte.estimators.leep import LEEP
+from onnx_cte.estimators.logme import LogME
+from onnx_cte.estimators.mano import MaNo
+from onnx_cte.estimators.nce import NCE
+from onnx_cte.estimators.ncti import NCTI
+from onnx_cte.estimators.nleep import NLEEP
+from onnx_cte.estimators.nuclear_norm import NuclearNorm
+from onnx_cte.estimators.otce import OTCE
+from onnx_cte.estimators.pairwise import PairwiseAgreement
+from onnx_cte.estimators.spectral import Spectral
+from onnx_cte.estimators.staple import STAPLE
+from onnx_cte.estimators.transfer_score import TransferScore
+from onnx_cte.estimators.tta import TestTimeAgreement
+from onnx_cte.estimators.variance import PerturbationVariance
+from onnx_cte.features import FeatureMap
 from onnx_cte.images import Images
 from onnx_cte.metrics.masks import (
     effective_invariance,
@@ -36,7 +61,7 @@ from onnx_cte.metrics.masks import (
 )
 from onnx_cte.metrics.matching import average_precision, f1_50
 from onnx_cte.metrics.rand import rand_fscore
-from onnx_cte.needs import FeaturePerturbation, InputPerturbation, Needs
+from onnx_cte.needs import FeaturePerturbation, InputPerturbation, Needs, View
 from onnx_cte.perturbations import (
     Brightness,
     Contrast,
@@ -60,7 +85,16 @@ from onnx_cte.sweep import Sweep, SweepRow, sweep, sweep_each
 from onnx_cte.types import Decoder, Estimator, Image, Model, Observation, Prediction, Segmenter
 
 __all__ = [
+    "ATC",
+    "CCFV",
     "CTE",
+    "GBC",
+    "LEEP",
+    "NCE",
+    "NCTI",
+    "NLEEP",
+    "OTCE",
+    "STAPLE",
     "Accuracy",
     "Agreement",
     "Bank",
@@ -68,35 +102,48 @@ __all__ = [
     "Brightness",
     "CTEError",
     "Confidence",
+    "Consensus",
     "Contrast",
+    "Contrastive",
     "Decoder",
     "DescriptorError",
     "DeviceError",
+    "Dispersion",
+    "DoC",
     "Dropout",
     "Estimator",
     "FeatureDrop",
+    "FeatureMap",
     "FeatureNoise",
     "FeaturePerturbation",
     "Flip",
     "Gamma",
     "GaussianNoise",
     "GraphError",
+    "HScore",
     "Image",
     "ImageError",
+    "ImageEvidence",
     "Images",
     "InferenceError",
     "InputPerturbation",
+    "Labelled",
     "LabelsError",
+    "LogME",
+    "MaNo",
     "Model",
     "ModelError",
     "Needs",
     "NotOffered",
     "NothingToRank",
+    "NuclearNorm",
     "NucleiField",
     "Observation",
     "OnnxModel",
     "OptionError",
     "OutputError",
+    "PairwiseAgreement",
+    "PerturbationVariance",
     "Predicted",
     "Prediction",
     "Ranking",
@@ -105,12 +152,17 @@ __all__ = [
     "Segmenter",
     "SelfTestFailed",
     "Separation",
+    "Spectral",
     "Sweep",
     "SweepRow",
+    "TestTimeAgreement",
+    "TransferScore",
+    "View",
     "agreement",
     "average_precision",
     "bundled_models",
     "effective_invariance",
+    "estimator_named",
     "f1",
     "f1_50",
     "f1_classes",
@@ -119,6 +171,7 @@ __all__ = [
     "normalized_hamming",
     "open_models",
     "parse_decoder",
+    "parse_estimator",
     "predict",
     "rand_fscore",
     "rank",

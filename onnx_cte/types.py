@@ -250,6 +250,11 @@ class Estimator(Protocol):
     * ``measures``, a str: all that `measure` depends on. Estimators of equal ``measures`` share
       their evidence: it is measured, kept and crossed once. Without it, that is the ``repr``.
     * ``resamples``, an int: bootstrap draws, for one whose `score` is slow. 0: none.
+    * ``unavailable()`` gives a text: why it cannot be used in this installation (a package that is
+      not there), or an empty one. Asked before anything is run.
+
+    `measure` may be called in another thread than that of the network; of one estimator, for one
+    image at a time.
     """
 
     name: ClassVar[str]

@@ -40,7 +40,7 @@ def test_the_python_code_runs(place, capsys):
         "ClassVar": ClassVar,
         "__name__": "readme",
     }
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6
     for block in BLOCKS:
         exec(compile(block, "README.md", "exec"), names)
     printed = capsys.readouterr().out
@@ -76,4 +76,5 @@ def test_every_command_and_file_it_names_exists():
             or path.with_suffix(".py").is_file()
             or (ROOT / room).is_dir()
             or (ROOT / "onnx_cte" / "segmenters" / f"{room}.py").is_file()
+            or (ROOT / "onnx_cte" / "estimators" / f"{room}.py").is_file()
         ), room
