@@ -1,12 +1,14 @@
 """Rankings as text for a terminal: the table, and what one must know to read it."""
 
+import ast
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from onnx_cte.agreement import Agreement
 from onnx_cte.ranking import Ranking
-from onnx_cte.tables import number, text_table
+from onnx_cte.tables import number, score_text, text_table
 
 Compared = tuple[Ranking, Agreement]
 """A ranking by an estimator, and how well it agrees with the performance."""
@@ -31,6 +33,7 @@ def evaluation_text(performance: Ranking, compared: Sequence[Compared]) -> str:
     str
         With a title.
     """
+    compared = told_apart(compared)
     beside = "and what each estimator says"
     if len(compared) > WIDEST:
         beside = f"what {len(compared)} estimators say of each model is in scores.csv"
@@ -42,7 +45,8 @@ def ranking_text(ranking: Ranking, compared: Sequence[Compared] = ()) -> str:
     """A ranking as a table, and below it all that one must know to read it.
 
     That is how well its scores separate, warnings, and what is undecided, assumed, skipped and
-    failed. Of an evaluation, separation, warnings and failures are told of every ranking.
+    failed. Of an evaluation, separation, warnings, failures and what has no score are told of
+    every ranking.
 
     Parameters
     ----------
@@ -84,6 +88,8 @@ def ranking_text(ranking: Ranking, compared: Sequence[Compared] = ()) -> str:
     skipped += [f"{line} (by {', '.join(models)})" for line, models in by_model.items()]
     if skipped:
         blocks.append("skipped\n" + "\n".join(skipped))
+    if undefined := _undefined(ranking, [other for other, _ in compared]):
+        blocks.append("no score, for it is undefined here\n" + "\n".join(undefined))
     if failed := _failed(rankings):
         blocks.append("failed, not ranked\n" + "\n".join(failed))
     providers = sorted({record["provider"] for record in _records(ranking)})
@@ -111,9 +117,36 @@ def _separations(rankings: Sequence[Ranking]) -> str:
 
 
 def _warnings(rankings: Sequence[Ranking]) -> list[str]:
-    """All of the first; of the others only doubts about their perturbation."""
+    """All of the first; of the others what they say themselves, and doubts."""
     first, *others = rankings
-    return [*first.warnings, *(f"{other.title}: {other.doubt}" for other in others if other.doubt)]
+    said: dict[str, list[str]] = {}
+    for other in others:
+        for remark in other.remarks:
+            said.setdefault(remark, []).append(other.title)
+    return [
+        *first.warnings,
+        *(f"{', '.join(titles)}: {remark}" for remark, titles in said.items()),
+        *(f"{other.title}: {other.doubt}" for other in others if other.doubt),
+    ]
+
+
+def _undefined(performance: Ranking, others: Sequence[Ranking]) -> list[str]:
+    """Models without a score though they were measured, by what says nothing of them.
+
+    A model without a performance is shown with a dash already.
+    """
+    judged = [score.model for score in performance if math.isfinite(score.value)]
+    titles: dict[tuple[str, ...], list[str]] = {}
+    for other in others:
+        values = other.values
+        lacking = tuple(m for m in judged if m in values and not math.isfinite(values[m]))
+        if lacking:
+            titles.setdefault(lacking, []).append(other.title)
+    return [
+        f"  {', '.join(by)}: "
+        + (f"all {len(judged)} models" if len(lacking) == len(judged) > 1 else ", ".join(lacking))
+        for lacking, by in titles.items()
+    ]
 
 
 def _failed(rankings: Sequence[Ranking]) -> list[str]:
@@ -145,7 +178,7 @@ def _side_by_side(performance: Ranking, compared: Sequence[Compared]) -> str:
             score.model,
             number(score.value),
             str(score.images),
-            *(number(ranking.values.get(score.model, math.nan)) for ranking, _ in compared),
+            *(score_text(ranking.values.get(score.model, math.nan)) for ranking, _ in compared),
         ]
         for score in performance
     ]
@@ -172,6 +205,7 @@ def agreement_text(compared: Sequence[Compared], left_out: Sequence[tuple[str, s
         Undefined numbers are dashes. ``p`` is of tau; ``seconds`` are of the estimator itself,
         beyond running the models (`Ranking.seconds`).
     """
+    compared = told_apart(compared)
     head = ["estimator", "needs", "models", "pairs right", "of", "tau", "p", "rho", "r"]
     rows = [
         [
@@ -193,6 +227,50 @@ def agreement_text(compared: Sequence[Compared], left_out: Sequence[tuple[str, s
     table = text_table([*head, "regret", "seconds", "chosen"], rows, left=[0, 1, 11])
     told = [f"  {name}: {reason}" for name, reason in left_out]
     return "\n".join([table, *(["", "left out", *told] if told else [])])
+
+
+def told_apart(compared: Sequence[Compared]) -> list[Compared]:
+    """Rankings whose titles differ: to equal ones the options are added in which they differ.
+
+    Parameters
+    ----------
+    compared : sequence of (Ranking, Agreement)
+
+    Returns
+    -------
+    list of (Ranking, Agreement)
+        A title that is there once is left as it is, as is one whose estimator's ``repr`` shows no
+        options.
+    """
+    alike: dict[str, list[Mapping[str, str]]] = {}
+    for ranking, _ in compared:
+        alike.setdefault(ranking.title, []).append(_options(ranking))
+    named = []
+    for ranking, found in compared:
+        others, own = alike[ranking.title], _options(ranking)
+        apart = [
+            f"{name}={value}"
+            for name, value in own.items()
+            if any(other.get(name) != value for other in others)
+        ]
+        named.append((replace(ranking, title=" ".join([ranking.title, *apart])), found))
+    return named
+
+
+def _options(ranking: Ranking) -> Mapping[str, str]:
+    """What the ``repr`` of a dataclass states of its fields; nothing if it is another text."""
+    try:
+        made = ast.parse(ranking.estimator, mode="eval").body
+    except (SyntaxError, ValueError):
+        return {}
+    stated = made.keywords if isinstance(made, ast.Call) else []
+    return {
+        one.arg: str(one.value.value)
+        if isinstance(one.value, ast.Constant)
+        else ast.unparse(one.value)
+        for one in stated
+        if one.arg
+    }
 
 
 def told_needs(needs: Sequence[str]) -> str:

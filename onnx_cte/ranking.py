@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any, overload
 
 from onnx_cte.separation import Separation, doubt_about
-from onnx_cte.tables import number, span, text_table
+from onnx_cte.tables import score_text, span, text_table
 
 ODDS = 10.0
 """How far from the others' a share of foreground is worth a warning, as a ratio of odds."""
@@ -195,7 +195,7 @@ class Ranking(Sequence[Score]):
             [
                 str(rank),
                 score.model,
-                number(score.value, 4),
+                score_text(score.value, 4),
                 span(score.interval),
                 "{} .. {}".format(*score.rank_interval),
                 "-" if math.isnan(score.foreground) else f"{score.foreground:.1%}",

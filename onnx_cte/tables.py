@@ -54,15 +54,30 @@ def number(value: float, digits: int = 3) -> str:
     return "-" if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
+def score_text(value: float, digits: int = 3) -> str:
+    """A score for a table cell: as `number`, but one that would be rounded to 0 is told as it is.
+
+    Some estimators give scores of which all that differs lies behind many zeros.
+
+    Examples
+    --------
+    >>> score_text(0.12345), score_text(-1.8e-9), score_text(0.0)
+    ('0.123', '-1.8e-09', '0.000')
+    """
+    if value and abs(value) < 0.5 * 10**-digits:
+        return f"{value:.1e}"
+    return number(value, digits)
+
+
 def span(bounds: tuple[float, float], digits: int = 3) -> str:
     """An interval for a table cell; an undefined one is a dash.
 
     Examples
     --------
-    >>> span((0.1, 0.25)), span((float("nan"), float("nan")))
-    ('0.100 .. 0.250', '-')
+    >>> span((0.1, 0.25)), span((-2e-9, 0.0)), span((float("nan"), float("nan")))
+    ('0.100 .. 0.250', '-2.0e-09 .. 0.000', '-')
     """
     low, high = bounds
     if math.isnan(low) or math.isnan(high):
         return "-"
-    return f"{low:.{digits}f} .. {high:.{digits}f}"
+    return f"{score_text(low, digits)} .. {score_text(high, digits)}"

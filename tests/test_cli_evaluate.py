@@ -146,7 +146,7 @@ def test_what_no_model_can_serve_is_a_row_of_dashes(place):
     (near,) = (row for row in rows if row[:2] == ["near", "source"])
     assert near[2:] == ["0", "-", "0", *["-"] * 7]
     assert "sharp: it needs the model's own source images and labels: --source" in result.stdout
-    assert "sharp: install pot (by share)" in result.stdout
+    assert "sharp: install pot (by share missing=install pot)" in result.stdout
     assert [len(ranking["ranking"]) for ranking in document["rankings"]] == [0, 0, 3]
     result, _, _ = evaluated("--estimator", "nearness", SOURCE[0], code=3)
     assert "sharp: it needs the model's own source images" in result.stdout
@@ -158,6 +158,7 @@ def test_what_no_model_can_serve_is_a_row_of_dashes(place):
     [
         (["--estimator", "shar"], 2, "unknown estimator 'shar': did you mean 'share'"),
         (["--estimator", "share,"], 2, "an estimator is missing at a comma"),
+        (["--estimator", "share,all:times=2"], 2, "--estimator all:times=2: all takes no options"),
         (["--estimator", "share:tims=2"], 2, "unknown option of estimator share 'tims': did you"),
         (["--estimator", "share", "--metric", "ei"], 2, "--metric is of the estimator cte, and "),
         (
@@ -224,6 +225,9 @@ def test_rank_takes_texts_of_estimators_without_labels(place):
          "--source MODEL=IMAGES:LABELS`, or rank(..., source=...) in Python"),
         ("accuracy", "estimator 'accuracy' needs labels, and `rank` takes none: `onnx-cte evaluate "
          "MODELS IMAGES LABELS`"),
+        ("all", "--estimator all: a ranking is made by one estimator; several are compared by "
+         "`onnx-cte evaluate MODELS IMAGES LABELS --estimator all`"),
+        ("cte,share", "--estimator cte,share: a ranking is made by one estimator"),
         ("cte:draws=1:draws=2", "'draws' is there twice"),
         ("share:labels=x", "unknown option of estimator share 'labels': did you mean 'label'"),
     ]:  # fmt: skip

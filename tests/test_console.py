@@ -2,7 +2,7 @@ import math
 from dataclasses import replace
 
 from onnx_cte.agreement import agreement
-from onnx_cte.console import WIDEST, agreement_text, evaluation_text, ranking_text
+from onnx_cte.console import WIDEST, agreement_text, evaluation_text, ranking_text, told_apart
 from onnx_cte.ranking import Ranking, Score
 from onnx_cte.separation import Separation
 from onnx_cte.tables import number, span, text_table
@@ -216,3 +216,60 @@ def test_many_models_that_fail_alike_share_a_line():
     assert text.endswith("failed, not ranked\n  a, b, c, d: no bottleneck\n  e: is broken")
     text = ranking_text(nothing(*alike[:3]))
     assert text.endswith("  a: no bottleneck\n  b: no bottleneck\n  c: no bottleneck")
+
+
+def test_remarks_of_all_estimators_are_told_once_each():
+    truth = ranking(title="f1", remarks=("masks, not objects",))
+    beside = [
+        ranking(title="one", remarks=("few pixels",)),
+        ranking(title="two", remarks=("few pixels", "fewer layers")),
+    ]
+    text = evaluation_text(truth, [(r, agreement(r, truth)) for r in beside])
+    told = [line for line in text.splitlines() if line.startswith("warning: ")]
+    assert told == [
+        "warning: masks, not objects",
+        "warning: one, two: few pixels",
+        "warning: two: fewer layers",
+    ]
+
+
+def without(title, *models):
+    whole = ranking(title=title)
+    scores = (replace(s, value=math.nan) if s.model in models else s for s in whole)
+    return replace(whole, scores=tuple(scores))
+
+
+def test_what_has_a_performance_and_no_score_is_told():
+    truth = ranking(title="f1")
+    beside = [without("one", "a", "b"), ranking(), without("two", "b"), without("three", "a", "b")]
+    text = evaluation_text(truth, [(r, agreement(r, truth)) for r in beside])
+    assert ("\n\nno score, for it is undefined here\n  one, three: all 2 models\n  two: b") in text
+    # A model that failed is told as such, one without a performance has its dash.
+    failing = Ranking((), "CTE()", "cte", failed=tuple((m, "is broken") for m in "abc"))
+    beside = [ranking(), failing]
+    assert "no score" not in evaluation_text(truth, [(r, agreement(r, truth)) for r in beside])
+    single = [replace(r, scores=r.scores[:1]) for r in (truth, without("one", "a"))]
+    assert "no score, for it is undefined here\n  one: a" in evaluation_text(
+        single[0], [(single[1], agreement(single[1], single[0]))]
+    )
+
+
+def test_equal_titles_are_told_apart_by_options_that_differ():
+    def titles(*estimators, title="otce"):
+        given = [replace(ranking(title=title), estimator=e) for e in estimators]
+        return [r.title for r, _ in told_apart([(r, agreement(r, given[0])) for r in given])]
+
+    assert titles("OTCE(kind='f', pixels=200)", "OTCE(kind='f', pixels=2000)") == [
+        *("otce pixels=200", "otce pixels=2000")
+    ]
+    assert titles("A(x=(1, 2), y='s')", "A(x=(1, 2), y='t')", "A(x=(3,), y='t')") == [
+        *("otce x=(1, 2) y=s", "otce x=(1, 2) y=t", "otce x=(3,) y=t")
+    ]
+    assert titles("A(x=1)") == ["otce"]
+    assert titles("<A at 0x12>", "A", "1 + (") == ["otce"] * 3
+    truth = ranking(title="f1")
+    same = [replace(ranking(), estimator=f"CTE(draws={n})") for n in (1, 2)]
+    compared = [(r, agreement(r, truth)) for r in same]
+    assert "cte draws=1  cte draws=2" in evaluation_text(truth, compared)
+    rows = agreement_text(compared).splitlines()[2:]
+    assert [row[:11] for row in rows] == ["cte draws=1", "cte draws=2"]

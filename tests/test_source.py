@@ -122,6 +122,9 @@ def test_source_images_that_cannot_be_used_are_noted(own):
     noted = [note for note in near[0].notes if note.startswith("source image skipped: 1.png: ")]
     assert len(noted) == 1
     assert [score.images for score in near] == [6, 6]
+    # Once, however many look at the source.
+    near, _ = ranked(own, [Nearness(), Nearness(label="other")], source(own, "steady"))
+    assert [note for note in near[0].notes if note.startswith("source")] == noted
     for i in range(3):
         (own / "own" / "images" / f"{i}.png").write_bytes(b"torn")
     share, near = ranked(own, [Share(), Nearness()], source(own, "steady", "sharp"))

@@ -13,13 +13,12 @@ busy, set OPENBLAS_NUM_THREADS=1: threads of BLAS that wait for each other take 
 
 import argparse
 import json
-import os
-import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+from bench_engine import machine
 
 from onnx_cte.bank import Bank
 from onnx_cte.estimators.ccfv import CCFV
@@ -100,15 +99,10 @@ def measured(kind: str, given) -> dict:
     }
 
 
-def machine() -> dict:
-    """What it was measured on."""
-    processor = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        processor = names[0].partition(":")[2].strip() if names else processor
-    found = {"platform": platform.platform(), "processor": processor, "cores": os.cpu_count()}
-    for package in ("numpy", "scipy", "POT"):
+def versions() -> dict:
+    """Of the packages that do the work."""
+    found = {}
+    for package in ("scipy", "POT"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -134,7 +128,7 @@ def main() -> None:
     else:
         kinds += ["otce exact"] + ["otce sinkhorn"] * given.sinkhorn
     lines = [measured(kind, given) for kind in kinds]
-    found = machine()
+    found = machine() | versions()
     print(", ".join(f"{name} {value}" for name, value in found.items()))
     rows = [
         [

@@ -17,6 +17,7 @@ from onnx_cte.agreement import agreement
 from onnx_cte.bundled import bundled_models
 from onnx_cte.cli.evaluated import evaluate_command
 from onnx_cte.cli.graphs import inspect_command, mask_command, split_command
+from onnx_cte.cli.judges import refuse_several
 from onnx_cte.cli.listed import list_command
 from onnx_cte.cli.options import (
     AT,
@@ -123,6 +124,7 @@ def rank(
     MODELS is a folder of BioImage Model Zoo packages and .onnx files, IMAGES a folder or a quoted
     pattern such as 'plate7/*.tif'.
     """
+    refuse_several(estimator)
     chosen = given(metric=metric, draws=draws)
     judges = []
     if not (swept := asks_for_sweep(perturb, estimator)):

@@ -35,7 +35,7 @@ def names_of(stated: Sequence[str]) -> list[str]:
     Raises
     ------
     OptionError
-        If one is empty.
+        If one is empty, or `ALL` is given options.
     """
     names = [name.strip() for text in stated for name in text.split(",")]
     if "" in names:
@@ -43,7 +43,22 @@ def names_of(stated: Sequence[str]) -> list[str]:
             f"--estimator {' '.join(stated)}: an estimator is missing at a comma; write for "
             "example --estimator cte,confidence, or --estimator all"
         )
+    for name in names:
+        if name.startswith(f"{ALL}:"):
+            raise OptionError(
+                f"--estimator {name}: {ALL} takes no options; state them of one estimator beside "
+                f"it, as in --estimator {ALL},leep:labels=pseudo"
+            )
     return names or list(BY_DEFAULT)
+
+
+def refuse_several(stated: str) -> None:
+    """OptionError if a text stands for several estimators, where one makes the ranking."""
+    if "," in stated or stated.partition(":")[0] == ALL:
+        raise OptionError(
+            f"--estimator {stated}: a ranking is made by one estimator; several are compared by "
+            f"`onnx-cte evaluate MODELS IMAGES LABELS --estimator {stated}`"
+        )
 
 
 def means_cte(names: Sequence[str]) -> bool:

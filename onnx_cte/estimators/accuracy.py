@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from onnx_cte.bank import Bank, Evidence
+from onnx_cte.estimators.sampling import truth_of
 from onnx_cte.estimators.silence import median_of_images, objects_of, seen_by
 from onnx_cte.metrics import metric_named
 from onnx_cte.metrics.masks import is_mask
@@ -47,15 +48,14 @@ class Accuracy:
         return Needs(truth=True, instances=compares == "labels")
 
     def measure(self, seen: Observation) -> Evidence:
-        if seen.truth is None:
-            raise ValueError(f"{seen.image}: accuracy needs labels, and the observation has none")
+        truth = truth_of(seen)
         metric = metric_named(self.metric, "performance")
         reference = seen.reference
         instances = metric.compares == "labels"
         found = objects_of(reference, seen.image) if instances else reference.classes
-        value = metric.function(found, seen.truth)
+        value = metric.function(found, truth)
         evidence = {"value": value, **seen_by(reference, instances=instances)}
-        return {**evidence, "mask": float(is_mask(seen.truth))} if instances else evidence
+        return {**evidence, "mask": float(is_mask(truth))} if instances else evidence
 
     def remarks(self, bank: Bank) -> tuple[str, ...]:
         """Whether the labels look like masks, where objects are compared with them."""

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
 from onnx_cte.errors import unknown_name
+from onnx_cte.estimators.confidence import KINDS
 from onnx_cte.estimators.sampling import class_map
 from onnx_cte.estimators.silence import median_of_images, seen_by, with_silence
+from onnx_cte.estimators.titles import titled
 from onnx_cte.needs import Needs
 from onnx_cte.types import Observation, Prediction
 
@@ -19,7 +21,6 @@ BINS = 1000
 where the scores of most pixels are."""
 
 _LAST = 17.0  # 1 - exp(-17) is the last float32 before 1
-KINDS = ("confidence", "entropy")
 
 
 def thresholded_confidence(
@@ -236,7 +237,7 @@ class ATC:
 
     @property
     def title(self) -> str:
-        return "atc" if self.kind == "confidence" else f"atc {self.kind}"
+        return titled(self, "atc", kind="{}")
 
     @property
     def needs(self) -> Needs:

@@ -14,17 +14,17 @@ from onnx_cte.estimators.image_pairs import ImagePairs, image_pairs
 from onnx_cte.estimators.sampling import (
     MOST_BYTES,
     Labels,
+    check_flag,
+    check_integer,
     check_labels,
     class_map,
     draw_positions,
+    feature_map,
+    features_at,
 )
 from onnx_cte.estimators.silence import seen_by
-from onnx_cte.estimators.wasserstein import (
-    gaussian,
-    packed,
-    packed_size,
-)
-from onnx_cte.features import FeatureMap
+from onnx_cte.estimators.titles import titled
+from onnx_cte.estimators.wasserstein import gaussian, packed, packed_size
 from onnx_cte.needs import Needs
 from onnx_cte.perturbations import generator
 from onnx_cte.types import Observation
@@ -108,10 +108,8 @@ class CCFV:
             raise OptionError(
                 f"CCFV: a covariance needs at least 2 vectors of a class, not {min(self.vectors)}"
             )
-        if not _is_integer(self.images) or self.images < 2:
-            raise OptionError(
-                f"CCFV compares pairs: images is an integer of at least 2, not {self.images!r}"
-            )
+        check_integer("CCFV compares pairs: images", self.images, 2)
+        check_flag("CCFV: sphere", self.sphere)
         if self.sphere and self.sense == "released":
             raise OptionError(
                 "CCFV: the released code does not project to the sphere; leave sphere=True out, "
@@ -120,12 +118,15 @@ class CCFV:
 
     @property
     def title(self) -> str:
-        return " ".join(
-            ["ccfv"]
-            + [self.sense] * (self.sense != "paper")
-            + [self.labels] * (self.labels != "truth")
-            + ["sphere"] * self.sphere
-            + [f"@{'+'.join(self.layers)}"] * (self.layers != CCFV.layers)
+        return titled(
+            self,
+            "ccfv",
+            sense="{}",
+            labels="{}",
+            sphere="sphere",
+            vectors="{} px",
+            images="{} images",
+            layers="@{}",
         )
 
     @property
@@ -141,7 +142,8 @@ class CCFV:
         found, pixels = np.unique(classes, return_counts=True)
         # Two vectors are the least of which there is a covariance.
         kept = found[(found != 0) & (pixels >= 2)]
-        share = self._share(seen.features, pixels[np.isin(found, kept)])
+        widths = [feature_map(seen, layer).channels for layer in self.layers]
+        share = self._share(widths, pixels[np.isin(found, kept)])
         evidence: dict[str, Any] = {
             "image": seen.image,
             "order": float(generator(seen.seed, seen.image, "ccfv order").random()),
@@ -153,9 +155,7 @@ class CCFV:
             rng = generator(seen.seed, seen.image, f"ccfv {layer}")
             places = draw_positions(classes, max(2, int(share * most)), rng)
             drawn = classes[tuple(places.T)]
-            features = seen.features[layer].at(places)
-            if not np.isfinite(features).all():
-                raise ModelError(f"{seen.image}: the features at '{layer}' are not all finite")
+            features = features_at(seen, layer, places)
             clouds = [gaussian(features[drawn == label]) for label in kept]
             evidence |= {
                 f"global{number}": features.mean(axis=0, dtype=np.float64).astype(np.float32),
@@ -193,13 +193,12 @@ class CCFV:
             )
         return tuple(found)
 
-    def _share(self, features: Mapping[str, FeatureMap], pixels: NDArray[np.integer]) -> float:
+    def _share(self, widths: Sequence[int], pixels: NDArray[np.integer]) -> float:
         """How much of the vectors asked for are drawn, so that the evidence stays small."""
 
         def size(share: float) -> int:
             total = _OVERHEAD
-            for layer, most in zip(self.layers, self.vectors, strict=True):
-                width = features[layer].channels
+            for width, most in zip(widths, self.vectors, strict=True):
                 total += 4 * width
                 for available in pixels:
                     count = min(max(2, int(share * most)), int(available))
@@ -274,10 +273,6 @@ def _tuple_of(given: Any, kind: type, option: str, wanted: str) -> tuple[Any, ..
     if not found or not all(isinstance(one, kind) and not isinstance(one, bool) for one in found):
         raise OptionError(f"CCFV: {option} are {wanted}, one at least, not {given!r}")
     return found
-
-
-def _is_integer(given: object) -> bool:
-    return isinstance(given, int) and not isinstance(given, bool)
 
 
 def _stacked(means: Sequence[NDArray[np.float64]], width: int) -> NDArray[np.float32]:

@@ -7,14 +7,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_cte.bank import Bank, Evidence
-from onnx_cte.estimators.packed import MEASURES, Crossing, cross, median_score, packed_mask, placed
-from onnx_cte.needs import Needs
-from onnx_cte.types import Observation
+from onnx_cte.bank import Bank
+from onnx_cte.estimators.packed import Crossing, PackedMasks, cross, median_score, placed
 
 
 @dataclass(frozen=True)
-class Consensus:
+class Consensus(PackedMasks):
     """Dice of a model's foreground with the majority vote of the other models.
 
     The vote of the *others*, or a model would be compared with itself. A pixel on which exactly
@@ -32,19 +30,11 @@ class Consensus:
 
     name: ClassVar[str] = "consensus"
     greater_is_better: ClassVar[bool] = True
-    measures: ClassVar[str] = MEASURES
     summary: ClassVar[str] = "Dice with the majority vote of the other models of the bank"
 
     @property
     def title(self) -> str:
         return "majority of others"
-
-    @property
-    def needs(self) -> Needs:
-        return Needs()
-
-    def measure(self, seen: Observation) -> Evidence:
-        return packed_mask(seen)
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         return median_score(bank, self.name, _consensus)

@@ -9,12 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
-from onnx_cte.errors import ModelError, OptionError, unknown_name
-from onnx_cte.estimators.sampling import MOST_BYTES
+from onnx_cte.errors import OptionError, unknown_name
+from onnx_cte.estimators.sampling import MOST_BYTES, check_finite
 from onnx_cte.estimators.silence import seen_by
+from onnx_cte.estimators.titles import titled
+from onnx_cte.estimators.transport import squared_distances
+from onnx_cte.estimators.wasserstein import on_sphere
 from onnx_cte.features import FeatureMap
 from onnx_cte.needs import Needs, View
 from onnx_cte.perturbations.jitter import Jitter
+from onnx_cte.perturbations.strengths import is_number
 from onnx_cte.types import Observation
 
 Distance = Literal["cosine", "l2", "pearson"]
@@ -80,17 +84,16 @@ class Contrastive:
         if self.pooling not in get_args(Pooling):
             raise unknown_name("pooling of features", str(self.pooling), get_args(Pooling))
         margin = self.margin
-        if not isinstance(margin, (int, float)) or not 0 <= margin < math.inf:
+        if not is_number(margin) or not 0 <= margin < math.inf:
             raise OptionError(
                 f"contrastive: margin is a finite number of at least 0, not {margin!r}"
             )
 
     @property
     def title(self) -> str:
-        words = ["contrastive"] + [self.distance] * (self.distance != "cosine")
-        words += [self.pooling] * (self.pooling != "mean")
-        words += [f"margin {self.margin:g}"] * (self.margin != Contrastive.margin)
-        return " ".join(words + [f"@{self.level}"] * (self.level != "bottleneck"))
+        return titled(
+            self, "contrastive", distance="{}", pooling="{}", margin="margin {}", level="@{}"
+        )
 
     @property
     def needs(self) -> Needs:
@@ -104,8 +107,7 @@ class Contrastive:
         query, key = (
             self._pooled(seen.views[jitter.name][self.level]).astype(np.float32) for jitter in VIEWS
         )
-        if not (np.isfinite(query).all() and np.isfinite(key).all()):
-            raise ModelError(f"{seen.image}: the features at '{self.level}' are not all finite")
+        check_finite(seen, self.level, query, key)
         return {"image": seen.image, "query": query, "key": key, **seen_by(seen.reference)}
 
     def score(self, bank: Bank) -> Mapping[str, float]:
@@ -172,12 +174,11 @@ def feature_distances(
     """Distance of each row of one matrix (n, d) to each row of another (m, d), shape (n, m)."""
     one, other = queries.astype(np.float64), keys.astype(np.float64)
     if distance == "l2":
-        squares = (one**2).mean(axis=1)[:, None] + (other**2).mean(axis=1)
-        found: NDArray[np.float64] = squares - 2 * (one @ other.T) / one.shape[1]
-        return np.maximum(found, 0.0, out=found)
+        means: NDArray[np.float64] = squared_distances(one, other) / one.shape[1]
+        return means
     if distance == "pearson":
         one, other = _centred(one), _centred(other)
-    similar: NDArray[np.float64] = _unit(one) @ _unit(other).T
+    similar: NDArray[np.float64] = on_sphere(one) @ on_sphere(other).T
     return 1 - similar
 
 
@@ -201,10 +202,3 @@ def _centred(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     centred = vectors - vectors.mean(axis=1, keepdims=True)
     least = 1e-14 * np.abs(vectors).max(axis=1, keepdims=True)
     return np.where(np.abs(centred) > least, centred, 0.0)
-
-
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows scaled to length 1; rows of zeros stay."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: NDArray[np.float64] = vectors / np.where(lengths > 0, lengths, 1)
-    return scaled

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from onnx_cte.bank import Bank, Evidence
 from onnx_cte.errors import OptionError
+from onnx_cte.estimators.sampling import check_integer
 from onnx_cte.estimators.silence import median_of_images, objects_of, seen_by, with_silence
 from onnx_cte.metrics import metric_named
 from onnx_cte.needs import Needs, Perturbation
@@ -60,8 +61,7 @@ class CTE:
             _check_perturbation(perturbation)
         if not self.perturbations:
             raise OptionError("CTE without a perturbation; give at least one, as noise=0.1")
-        if not isinstance(self.draws, int) or isinstance(self.draws, bool) or self.draws < 1:
-            raise OptionError(f"CTE: draws is an integer of at least 1, not {self.draws!r}")
+        check_integer("CTE: draws", self.draws)
         # Also one given beside a draw of itself would be there twice.
         drawn = [p.name for p in self.needs.perturbations]
         if len(set(drawn)) < len(drawn):

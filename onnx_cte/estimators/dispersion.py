@@ -3,18 +3,23 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
-from onnx_cte.errors import OptionError
-from onnx_cte.estimators.leep import check_vectors
-from onnx_cte.estimators.sampling import draw_positions
+from onnx_cte.estimators.sampling import (
+    TAP,
+    check_flag,
+    check_tap,
+    check_vectors,
+    decided_positions,
+    feature_map,
+)
 from onnx_cte.estimators.silence import seen_by, with_silence
+from onnx_cte.estimators.titles import titled
 from onnx_cte.needs import Needs
-from onnx_cte.perturbations import generator
 from onnx_cte.types import Observation
 
 # Of the sum of squares: less is what rounding leaves of features that do not differ.
@@ -117,8 +122,8 @@ class Dispersion:
     mends the scale.
 
     A model is undefined if its class means do not differ, as where it decides for one class only.
-    One that sees nothing on more than half of the images, where at least half of the other models
-    see something (`onnx_cte.estimators.silence`), has minus infinity.
+    One that decides so, or sees nothing, on more than half of the images, where at least half of
+    the other models see something (`onnx_cte.estimators.silence`), has minus infinity.
 
     Parameters
     ----------
@@ -135,7 +140,7 @@ class Dispersion:
        separability in predicting out-of-distribution error, NeurIPS, arXiv:2303.15488.
     """
 
-    tap: str = "decoder#-1"
+    tap: str = TAP
     vectors: int = 1000
     normalise: bool = False
 
@@ -144,18 +149,14 @@ class Dispersion:
     summary: ClassVar[str] = "distance of the features of predicted classes"
 
     def __post_init__(self) -> None:
-        tap: Any = self.tap
-        if not isinstance(tap, str) or not tap:
-            raise OptionError(
-                f"dispersion: tap is the name of a feature map, as 'decoder#-1', not {tap!r}"
-            )
-        check_vectors("dispersion", self.vectors)
-        if not isinstance(self.normalise, bool):
-            raise OptionError(f"dispersion: normalise is True or False, not {self.normalise!r}")
+        check_tap("Dispersion", self.tap)
+        check_vectors("Dispersion", self.vectors)
+        check_flag("Dispersion: normalise", self.normalise)
 
     @property
     def title(self) -> str:
-        return f"dispersion{' normalised' * self.normalise} {self.tap}"
+        told = titled(self, "dispersion", normalise="normalised", vectors="{} px")
+        return f"{told} {self.tap}"
 
     @property
     def needs(self) -> Needs:
@@ -163,12 +164,10 @@ class Dispersion:
 
     def measure(self, seen: Observation) -> Evidence:
         prediction = seen.reference
-        classes = prediction.classes.astype(np.intp)
-        rng = generator(seen.seed, seen.image, "pixels of each decision")
-        positions = draw_positions(classes, self.vectors, rng)
-        features = seen.features[self.tap].at(positions)
+        positions, classes = decided_positions(seen, self.vectors)
+        features = feature_map(seen, self.tap).at(positions)
         number = len(prediction.roles) if prediction.exclusive else 2
-        found = ClassSums.of(features, classes[tuple(positions.T)], number)
+        found = ClassSums.of(features, classes, number)
         return {
             "value": found.dispersion(normalise=self.normalise),
             "counts": found.counts,

@@ -7,19 +7,14 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_cte.bank import Bank, Evidence
-from onnx_cte.errors import OptionError, unknown_name
+from onnx_cte.bank import Bank
+from onnx_cte.errors import unknown_name
 from onnx_cte.estimators.labelled_pixels import (
-    TAP,
-    VECTORS,
     LabelledPixels,
     Moments,
     moments_of,
-    pixel_tables,
 )
-from onnx_cte.estimators.sampling import Labels
-from onnx_cte.needs import Needs
-from onnx_cte.types import Observation
+from onnx_cte.estimators.sampling import check_integer
 
 Covariance = Literal["diagonal", "spherical", "full"]
 FLOOR = 1e-4
@@ -28,7 +23,7 @@ DIMENSIONS = 64
 
 
 @dataclass(frozen=True)
-class GBC:
+class GBC(LabelledPixels):
     """Gaussian Bhattacharyya coefficient: minus the overlap of all pairs of classes [1]_.
 
     The pixels of a class, of all images together, are taken for a Gaussian. The score is minus the
@@ -44,7 +39,7 @@ class GBC:
         Of wider features, this many principal components are looked at. Features of no more
         channels are taken as they are.
     labels, tap, vectors
-        As in `LabelledPixels`.
+        As in `LabelledPixels`; by keyword.
 
     Notes
     -----
@@ -60,9 +55,6 @@ class GBC:
 
     covariance: Covariance = "diagonal"
     dimensions: int = DIMENSIONS
-    labels: Labels = "truth"
-    tap: str = TAP
-    vectors: int = VECTORS
 
     name: ClassVar[str] = "gbc"
     greater_is_better: ClassVar[bool] = True
@@ -70,44 +62,18 @@ class GBC:
     resamples: ClassVar[int] = 200  # each fits anew
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_covariance(self.covariance)
-        given = self.dimensions
-        if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-            raise OptionError(
-                f"dimensions is the number of principal components, an integer of at least 1, not "
-                f"{given!r}; the default is {DIMENSIONS}"
-            )
-        LabelledPixels(self.labels, self.tap, self.vectors)  # it checks them
+        check_integer("GBC: dimensions, the number of principal components,", self.dimensions)
 
     @property
     def title(self) -> str:
-        kind = "" if self.covariance == "diagonal" else f" {self.covariance}"
-        dimensions = "" if self.dimensions == DIMENSIONS else f" {self.dimensions}d"
-        return f"gbc{kind}{dimensions}{self._pixels.told}"
-
-    @property
-    def needs(self) -> Needs:
-        return self._pixels.needs
-
-    @property
-    def measures(self) -> str:
-        return self._pixels.measures
-
-    def measure(self, seen: Observation) -> Evidence:
-        return self._pixels.measure(seen)
+        return self.told("gbc", covariance="{}", dimensions="{}d")
 
     def score(self, bank: Bank) -> Mapping[str, float]:
-        tables, counts = pixel_tables(bank, self.measures, by_class=True), bank.counts
-        return {
-            model: _score(tables[model].moments(counts), self.covariance, self.dimensions)
-            if model in tables
-            else np.nan
-            for model in bank
-        }
-
-    @property
-    def _pixels(self) -> LabelledPixels:
-        return LabelledPixels(self.labels, self.tap, self.vectors)
+        return self.judged(
+            bank, lambda moments: _score(moments, self.covariance, self.dimensions), by_class=True
+        )
 
 
 def bhattacharyya_score(

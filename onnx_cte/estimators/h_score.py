@@ -7,24 +7,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_cte.bank import Bank, Evidence
-from onnx_cte.errors import OptionError
+from onnx_cte.bank import Bank
 from onnx_cte.estimators.labelled_pixels import (
     RANK,
-    TAP,
-    VECTORS,
     LabelledPixels,
     Moments,
     moments_of,
-    pixel_tables,
 )
-from onnx_cte.estimators.sampling import Labels
-from onnx_cte.needs import Needs
-from onnx_cte.types import Observation
+from onnx_cte.estimators.sampling import check_flag
 
 
 @dataclass(frozen=True)
-class HScore:
+class HScore(LabelledPixels):
     """Between-class variance of features, relative to their variance in all [1]_.
 
     ``tr(pinv(cov f) cov(E[f | y]))`` over pixels of all images together, as many of each class and
@@ -38,7 +32,7 @@ class HScore:
         With the covariance shrunk towards a multiple of the identity by the share ``a`` of Ledoit
         and Wolf, times ``1 - a`` [2]_: for few pixels in many dimensions.
     labels, tap, vectors
-        As in `LabelledPixels`.
+        As in `LabelledPixels`; by keyword.
 
     Notes
     -----
@@ -53,9 +47,6 @@ class HScore:
     """
 
     regularised: bool = False
-    labels: Labels = "truth"
-    tap: str = TAP
-    vectors: int = VECTORS
 
     name: ClassVar[str] = "h_score"
     greater_is_better: ClassVar[bool] = True
@@ -63,38 +54,15 @@ class HScore:
     resamples: ClassVar[int] = 200  # each fits anew
 
     def __post_init__(self) -> None:
-        flag: Any = self.regularised
-        if not isinstance(flag, bool):
-            raise OptionError(f"regularised is True or False, not {flag!r}")
-        LabelledPixels(self.labels, self.tap, self.vectors)  # it checks them
+        super().__post_init__()
+        check_flag("HScore: regularised", self.regularised)
 
     @property
     def title(self) -> str:
-        return ("h-score reg." if self.regularised else "h-score") + self._pixels.told
-
-    @property
-    def needs(self) -> Needs:
-        return self._pixels.needs
-
-    @property
-    def measures(self) -> str:
-        return self._pixels.measures
-
-    def measure(self, seen: Observation) -> Evidence:
-        return self._pixels.measure(seen)
+        return self.told("h-score", regularised="reg.")
 
     def score(self, bank: Bank) -> Mapping[str, float]:
-        tables, counts = pixel_tables(bank, self.measures), bank.counts
-        return {
-            model: _score(tables[model].moments(counts), self.regularised)
-            if model in tables
-            else np.nan
-            for model in bank
-        }
-
-    @property
-    def _pixels(self) -> LabelledPixels:
-        return LabelledPixels(self.labels, self.tap, self.vectors)
+        return self.judged(bank, lambda moments: _score(moments, self.regularised))
 
 
 def h_score(

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
 from onnx_cte.bank import Bank, Evidence
 from onnx_cte.errors import OptionError, unknown_name
+from onnx_cte.estimators.sampling import check_integer
 from onnx_cte.estimators.silence import median_of_images, seen_by, with_silence
 from onnx_cte.metrics.image_evidence import (
     between_share,
@@ -20,6 +21,7 @@ from onnx_cte.metrics.image_evidence import (
     zeboudj_contrast,
 )
 from onnx_cte.needs import Needs
+from onnx_cte.perturbations.strengths import is_number
 from onnx_cte.types import Observation
 
 Kind = Literal["outline", "between", "ring", "zeboudj", "f", "e"]
@@ -87,21 +89,18 @@ class ImageEvidence:
                     f"image evidence: {option}={given!r} is for kind '{kind}', and the kind is "
                     f"'{self.kind}'; leave it out"
                 )
-        if self.sigma is not None and not _is_positive(self.sigma):
+        sigma = self.sigma
+        if sigma is not None and not (is_number(sigma) and 0 < sigma < math.inf):
             raise OptionError(
                 f"image evidence: sigma is a finite number of px above 0, not {self.sigma!r}"
             )
-        width: Any = self.width
-        whole = isinstance(width, int) and not isinstance(width, bool)
-        if width is not None and not (whole and width >= 1):
-            raise OptionError(
-                f"image evidence: width is an integer of at least 1 px, not {self.width!r}"
-            )
+        if self.width is not None:
+            check_integer("image evidence: width, in px,", self.width)
 
     @property
     def title(self) -> str:
         stated = self.sigma if self.width is None else self.width
-        return _TITLES[self.kind] + ("" if stated is None else f" {stated:g} px")
+        return _TITLES[self.kind] + ("" if stated is None else f" {stated} px")
 
     @property
     def needs(self) -> Needs:
@@ -133,8 +132,3 @@ class ImageEvidence:
             return 1 / (1 + liu_yang_f(pixels, mask))
         # An image of one pixel is never segmented: its entropy is undefined, and its log is 0.
         return 1 - region_entropy(pixels, mask) / math.log(max(2, pixels.size))
-
-
-def _is_positive(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and 0 < value < math.inf

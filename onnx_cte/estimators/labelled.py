@@ -2,18 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
-from onnx_cte.errors import ModelError, OptionError
-from onnx_cte.estimators.silence import objects_of, seen_by
-from onnx_cte.metrics import metric_named
+from onnx_cte.errors import OptionError
+from onnx_cte.estimators.accuracy import Accuracy
+from onnx_cte.estimators.sampling import check_integer
+from onnx_cte.estimators.silence import means, medians
+from onnx_cte.estimators.titles import titled
 from onnx_cte.needs import Needs
 from onnx_cte.perturbations import generator
 from onnx_cte.types import Observation
+
+MOST_DRAWS = 100_000
+"""Of which evidence takes less than 1 MB an image."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Labelled:
     metric : str
         A performance metric: ``f1``, or ``f1_classes`` where labels are class indices; ``map`` or
         ``f1_50`` of objects.
-    draws : int, >= 1
+    draws : int, from 1 to `MOST_DRAWS`
         Random choices of images.
     """
 
@@ -52,20 +57,23 @@ class Labelled:
     resamples: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
-        metric_named(self.metric, "performance")
-        counts: dict[str, Any] = {"k, the number of labelled images,": self.k, "draws": self.draws}
-        for what, given in counts.items():
-            if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-                raise OptionError(f"labelled: {what} is an integer of at least 1, not {given!r}")
+        self._accuracy  # noqa: B018 - its checks
+        check_integer("Labelled: k, the number of labelled images,", self.k)
+        check_integer("Labelled: draws, the random choices of images,", self.draws)
+        if self.draws > MOST_DRAWS:
+            raise OptionError(
+                f"Labelled: draws is at most {MOST_DRAWS}, not {self.draws}: each leaves a number "
+                "an image"
+            )
 
     @property
     def title(self) -> str:
         images = "1 labelled image" if self.k == 1 else f"{self.k} labelled images"
-        return images if self.metric == "f1" else f"{images} {self.metric}"
+        return titled(self, images, metric="{}", draws="x{}")
 
     @property
     def needs(self) -> Needs:
-        return Needs(truth=True, instances=self._instances)
+        return self._accuracy.needs
 
     @property
     def measures(self) -> str:
@@ -73,24 +81,12 @@ class Labelled:
         return f"labelled(metric={self.metric!r}, draws={self.draws})"
 
     def measure(self, seen: Observation) -> Evidence:
-        if seen.truth is None:
-            raise ModelError(f"{seen.image}: labels are needed, and the observation has none")
-        metric = metric_named(self.metric, "performance")
-        reference = seen.reference
-        found = objects_of(reference, seen.image) if self._instances else reference.classes
-        return {
-            "value": metric.function(found, seen.truth),
-            "keys": generator(seen.seed, seen.image, "labelled").random(self.draws),
-            **seen_by(reference, instances=self._instances),
-        }
+        keys = generator(seen.seed, seen.image, "labelled").random(self.draws)
+        return {**self._accuracy.measure(seen), "keys": keys}
 
     def score(self, bank: Bank) -> Mapping[str, float]:
-        medians = self._medians(bank)
-        defined = ~np.isnan(medians)
-        count = defined.sum(axis=1)
-        total = np.where(defined, medians, 0).sum(axis=1)
-        means = np.divide(total, count, out=np.full(len(medians), np.nan), where=count > 0)
-        return {model: float(mean) for model, mean in zip(bank, means, strict=True)}
+        found = means(self._medians(bank))
+        return {model: float(mean) for model, mean in zip(bank, found, strict=True)}
 
     def score_by_draw(self, bank: Bank) -> tuple[Mapping[str, float], ...]:
         """Median performance on the images of each draw.
@@ -106,15 +102,14 @@ class Labelled:
             `draws` of them; NaN for a model without a defined value among the images, or for all
             if there are fewer than `k` images.
         """
-        medians = self._medians(bank)
         return tuple(
             {model: float(median) for model, median in zip(bank, column, strict=True)}
-            for column in medians.T
+            for column in self._medians(bank).T
         )
 
     @property
-    def _instances(self) -> bool:
-        return metric_named(self.metric, "performance").compares == "labels"
+    def _accuracy(self) -> Accuracy:
+        return Accuracy(self.metric)
 
     def _medians(self, bank: Bank) -> NDArray[np.float64]:
         """Of each model in each draw, shape (models, draws)."""
@@ -127,11 +122,5 @@ class Labelled:
             return np.full((len(bank), self.draws), np.nan)
         images = np.array(list(keys))
         order = np.argsort(np.stack(list(keys.values())), axis=0, kind="stable")
-        picked = bank.column("value")[:, images[order[: self.k]]]  # (models, k, draws)
-        # Sorting puts NaN last; without any defined value both indices fall on a NaN.
-        ordered = np.sort(picked, axis=1)
-        defined = np.count_nonzero(~np.isnan(ordered), axis=1)
-        low, high = np.maximum(defined - 1, 0) // 2, defined // 2
-        middle = [np.take_along_axis(ordered, at[:, None], axis=1)[:, 0] for at in (low, high)]
-        medians: NDArray[np.float64] = (middle[0] + middle[1]) / 2
-        return medians
+        picked = bank.column("value")[:, images[order[: self.k].T]]  # (models, draws, k)
+        return medians(picked.reshape(-1, self.k)).reshape(len(bank), self.draws)

@@ -5,7 +5,7 @@ sums over pixels, so these are added up once an image: a bootstrap draw weighs t
 holds each image, and looks at no pixel again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,29 +14,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
-from onnx_cte.errors import ModelError, OptionError
 from onnx_cte.estimators.sampling import (
-    MOST_BYTES,
+    TAP,
     Labels,
     check_labels,
-    class_map,
-    classes_in,
-    draw_positions,
+    check_tap,
+    check_vectors,
+    feature_map,
+    features_at,
+    labelled_positions,
 )
 from onnx_cte.estimators.silence import seen_by
+from onnx_cte.estimators.titles import titled
 from onnx_cte.needs import Needs
-from onnx_cte.perturbations import generator
 from onnx_cte.types import Observation
 
-TAP = "decoder#-1"  # the features that the last layer makes its decision of
-VECTORS = 256
 RANK = 1e-12
 """Eigenvalues of a covariance below this share of the largest are 0: features are float32."""
 
+MOST_KEPT = 1 << 20
+"""Bytes of the squares of one image that are kept for bootstrap draws."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class LabelledPixels:
-    """How pixels are chosen and labelled; estimators with equal choices share their evidence.
+    """What estimators of features at labelled pixels have in common: which pixels, which labels.
+
+    Those with equal choices share their evidence.
 
     Parameters
     ----------
@@ -57,33 +61,21 @@ class LabelledPixels:
 
     labels: Labels = "truth"
     tap: str = TAP
-    vectors: int = VECTORS
+    vectors: int = 256
 
     def __post_init__(self) -> None:
         check_labels(self.labels)
-        tap: Any = self.tap
-        if not isinstance(tap, str) or not tap:
-            raise OptionError(
-                f"tap is the name of a feature map, as '{TAP}' or 'bottleneck', not {tap!r}; "
-                "`onnx-cte inspect` lists them"
-            )
-        if not isinstance(self.vectors, int) or isinstance(self.vectors, bool) or self.vectors < 1:
-            raise OptionError(
-                f"vectors is the number of pixels of each class, an integer of at least 1, not "
-                f"{self.vectors!r}; the default is {VECTORS}"
-            )
+        check_tap(type(self).__name__, self.tap)
+        check_vectors(type(self).__name__, self.vectors)
 
     @property
     def measures(self) -> str:
         """All that `measure` depends on, as the protocol of estimators has it."""
         return f"labelled pixels(labels={self.labels!r}, tap={self.tap!r}, vectors={self.vectors})"
 
-    @property
-    def told(self) -> str:
-        """The choices that are not the default, for titles; each after a space."""
-        labels = "" if self.labels == "truth" else f" {self.labels}"
-        tap = "" if self.tap == TAP else f" {self.tap}"
-        return labels + tap + ("" if self.vectors == VECTORS else f" {self.vectors}px")
+    def told(self, name: str, **forms: str) -> str:
+        """Title of an estimator with further options, as `titled` makes it."""
+        return titled(self, name, **forms, labels="{}", vectors="{} px", tap="@{}")
 
     @property
     def needs(self) -> Needs:
@@ -104,32 +96,24 @@ class LabelledPixels:
         ModelError
             If the feature map or the labels are missing, or features are not finite.
         """
-        if self.tap not in seen.features:
-            there = ", ".join(seen.features) or "none"
-            raise ModelError(
-                f"{seen.image}: features at '{self.tap}' are needed, and the observation has "
-                f"{there}; choose another tap, `onnx-cte inspect` lists them"
-            )
-        source = seen.features[self.tap]
-        classes = class_map(seen, self.labels)
-        kinds = classes_in(classes.ravel())
-        rng = generator(seen.seed, seen.image, "labelled pixels")
-        dtype = np.min_scalar_type(int(kinds[-1]) if len(kinds) else 0)
-        # Room is left for the other entries and the headers of the arrays.
-        most = (MOST_BYTES - 1024) // (4 * source.channels + dtype.itemsize)
-        if len(kinds) > 1:
-            places = draw_positions(classes, min(self.vectors, max(1, most // len(kinds))), rng)
-            if len(places) > most:
-                places = places[np.sort(rng.choice(len(places), most, replace=False))]
-        else:
-            places = np.empty((0, classes.ndim), np.intp)
-        features, labels = source.at(places), classes[tuple(places.T)].astype(dtype)
-        if not np.isfinite(features).all():
-            raise ModelError(
-                f"{seen.image}: features at '{self.tap}' hold NaN or infinity; choose another tap"
-            )
+        width = 4 * feature_map(seen, self.tap).channels
+        places, labels = labelled_positions(seen, self.labels, self.vectors, width)
+        features = features_at(seen, self.tap, places)
         found = {"image": seen.image, "features": features, "labels": labels}
         return {**found, **seen_by(seen.reference)}
+
+    def judged(
+        self,
+        bank: Bank,
+        judge: "Callable[[Moments | None], float]",
+        by_class: bool = False,
+    ) -> dict[str, float]:
+        """What is made of the moments of each model's pixels on all images, None without any."""
+        tables, counts = pixel_tables(bank, self.measures, by_class), bank.counts
+        return {
+            model: judge(tables[model].moments(counts) if model in tables else None)
+            for model in bank
+        }
 
 
 @dataclass(frozen=True)
@@ -242,7 +226,7 @@ class PixelTable:
         self._cubes = np.empty((len(features), width))
         self._fourths = np.empty(len(features))
         # Of wide maps they would take more memory than the pixels: there each draw sums anew.
-        kept = 8 * self._groups * width**2 <= MOST_BYTES
+        kept = 8 * self._groups * width**2 <= MOST_KEPT
         self._squares = np.empty((len(features), self._groups, width, width)) if kept else None
         for row, members in enumerate(self.members):
             x = self._shifted(row)

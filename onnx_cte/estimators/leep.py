@@ -2,24 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
-from onnx_cte.errors import OptionError
 from onnx_cte.estimators.sampling import (
-    MOST_BYTES,
     Labels,
     check_labels,
-    class_map,
+    check_vectors,
     distribution,
-    draw_positions,
+    labelled_positions,
 )
 from onnx_cte.estimators.silence import seen_by
+from onnx_cte.estimators.titles import titled
 from onnx_cte.needs import Needs
-from onnx_cte.perturbations import generator
 from onnx_cte.types import Observation
 
 _TINY = np.finfo(np.float64).tiny
@@ -144,78 +142,58 @@ class Cooccurrence:
         return float(weights @ np.log(np.maximum(expected, _TINY)) / total)
 
 
-def check_vectors(estimator: str, vectors: Any) -> None:
-    """OptionError unless a number of pixels of each class is an integer of at least 1."""
-    if not isinstance(vectors, int) or isinstance(vectors, bool) or vectors < 1:
-        raise OptionError(
-            f"{estimator}: vectors, the pixels of each class drawn of an image, is an integer of "
-            f"at least 1, not {vectors!r}"
-        )
-
-
-def labelled_positions(
-    seen: Observation, labels: Labels, vectors: int, pixel_bytes: int
-) -> tuple[NDArray[np.intp], NDArray[np.integer]]:
-    """Pixels of each class of an image, the same for every model, and their classes.
+@dataclass(frozen=True)
+class LabelledDistributions:
+    """What LEEP and NCE have in common: what a model says of pixels of each class.
 
     Parameters
     ----------
-    seen : Observation
     labels : Labels
-    vectors : int
-        Of each class at most; a scarcer class gives all it has.
-    pixel_bytes : int
-        What is kept of a pixel. If that of all came to more than `MOST_BYTES`, fewer are drawn.
-
-    Returns
-    -------
-    positions : ndarray of int, shape (N, 2) or (N, 3)
-        None of an image of which the labels hold fewer than two classes: it tells nothing of what
-        divides them.
-    classes : ndarray of int, shape (N,)
-        Of the smallest type that holds them.
-
-    Raises
-    ------
-    ModelError
-        If labels are needed and the observation has none, or class indices are below 0.
+    vectors : int, >= 1
+        Pixels of each class drawn of an image, or as many as it has; fewer where the evidence would
+        exceed `MOST_BYTES`.
     """
-    classes = class_map(seen, labels)
-    rng = generator(seen.seed, seen.image, "labelled pixels")
-    positions = draw_positions(classes, vectors, rng)
-    most = MOST_BYTES // pixel_bytes
-    if len(positions) > most:
-        positions = positions[np.sort(rng.permutation(len(positions))[:most])]
-    found = classes[tuple(positions.T)]
-    if not len(found) or found.min() == found.max():
-        positions, found = positions[:0], found[:0]
-    return positions, found.astype(np.min_scalar_type(int(found.max(initial=0))))
 
+    labels: Labels = "truth"
+    vectors: int = 256
 
-def labelled_distributions(seen: Observation, labels: Labels, vectors: int) -> Evidence:
-    """What a model says of pixels of each class: evidence of LEEP, and of NCE.
+    def __post_init__(self) -> None:
+        check_labels(self.labels)
+        check_vectors(type(self).__name__, self.vectors)
 
-    Returns
-    -------
-    dict
-        ``labels``, ndarray of int, shape (N,); ``probabilities``, ndarray of float32, shape (N, C),
-        background first; ``decided``, ndarray of int, shape (N,), the class decided for; and
-        ``foreground``. N is 0 for an image of fewer than two classes.
-    """
-    prediction = seen.reference
-    channels = len(prediction.roles) if prediction.exclusive else 2
-    positions, found = labelled_positions(seen, labels, vectors, 4 * channels + 16)
-    decided = prediction.classes[tuple(positions.T)]
-    return {
-        "labels": found,
-        "probabilities": distribution(prediction, positions),
-        "decided": decided.astype(np.min_scalar_type(channels - 1)),
-        **seen_by(prediction),
-    }
+    @property
+    def needs(self) -> Needs:
+        return Needs(truth=self.labels != "pseudo")
+
+    @property
+    def measures(self) -> str:
+        return f"labelled distributions(labels={self.labels!r}, vectors={self.vectors})"
+
+    def measure(self, seen: Observation) -> Evidence:
+        """Distributions and labels of drawn pixels.
+
+        Returns
+        -------
+        dict
+            ``labels``, ndarray of int, shape (N,); ``probabilities``, ndarray of float32, shape
+            (N, C), background first; ``decided``, ndarray of int, shape (N,), the class decided
+            for; and ``foreground``. N is 0 for an image of fewer than two classes.
+        """
+        prediction = seen.reference
+        channels = len(prediction.roles) if prediction.exclusive else 2
+        dtype = np.min_scalar_type(channels - 1)
+        size = 4 * channels + dtype.itemsize
+        positions, found = labelled_positions(seen, self.labels, self.vectors, size)
+        return {
+            "labels": found,
+            "probabilities": distribution(prediction, positions),
+            "decided": prediction.classes[tuple(positions.T)].astype(dtype),
+            **seen_by(prediction),
+        }
 
 
 @dataclass(frozen=True)
-class LEEP:
+class LEEP(LabelledDistributions):
     """Log expected empirical prediction [1]_: how likely the labels are, given the predictions.
 
     Needs labels and no features, so it judges black boxes too. Pixels of each class are drawn of
@@ -239,32 +217,14 @@ class LEEP:
     .. [1] Nguyen, C. V. et al. (2020), LEEP, ICML, arXiv:2002.12462.
     """
 
-    labels: Labels = "truth"
-    vectors: int = 256
-
     name: ClassVar[str] = "leep"
     greater_is_better: ClassVar[bool] = True
     summary: ClassVar[str] = "likelihood of labels given the predictions (LEEP)"
     resamples: ClassVar[int] = 200  # each looks at every pixel
 
-    def __post_init__(self) -> None:
-        check_labels(self.labels)
-        check_vectors("LEEP", self.vectors)
-
     @property
     def title(self) -> str:
-        return "leep" if self.labels == "truth" else f"leep {self.labels}"
-
-    @property
-    def needs(self) -> Needs:
-        return Needs(truth=self.labels != "pseudo")
-
-    @property
-    def measures(self) -> str:
-        return f"labelled distributions(labels={self.labels!r}, vectors={self.vectors})"
-
-    def measure(self, seen: Observation) -> Evidence:
-        return labelled_distributions(seen, self.labels, self.vectors)
+        return titled(self, "leep", labels="{}", vectors="{} px")
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         pooled = bank.derived(f"leep of {self.measures}", _pooled)

@@ -8,19 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_cte.bank import Bank, Evidence
+from onnx_cte.bank import Bank
 from onnx_cte.estimators.labelled_pixels import (
     RANK,
-    TAP,
-    VECTORS,
     LabelledPixels,
     Moments,
     moments_of,
-    pixel_tables,
 )
-from onnx_cte.estimators.sampling import Labels
-from onnx_cte.needs import Needs
-from onnx_cte.types import Observation
 
 PERFECT = 1e-9
 """Least residual of a linear fit, as a share of the squared labels: without noise, the evidence
@@ -30,7 +24,7 @@ NARROWED = 6  # times: from half a natural unit to 2e-6
 
 
 @dataclass(frozen=True)
-class LogME:
+class LogME(LabelledPixels):
     """Logarithm of the maximum evidence of labels given features [1]_.
 
     For each class, ``y`` is 1 at its pixels and 0 elsewhere, and is modelled as ``F w`` and noise,
@@ -45,7 +39,7 @@ class LogME:
     Parameters
     ----------
     labels, tap, vectors
-        As in `LabelledPixels`.
+        As in `LabelledPixels`; by keyword.
 
     Notes
     -----
@@ -60,43 +54,17 @@ class LogME:
        learning, arXiv:2102.11005.
     """
 
-    labels: Labels = "truth"
-    tap: str = TAP
-    vectors: int = VECTORS
-
     name: ClassVar[str] = "logme"
     greater_is_better: ClassVar[bool] = True
     summary: ClassVar[str] = "LogME: evidence of the labels under a linear model of the features"
     resamples: ClassVar[int] = 200  # each fits anew
 
-    def __post_init__(self) -> None:
-        LabelledPixels(self.labels, self.tap, self.vectors)  # it checks them
-
     @property
     def title(self) -> str:
-        return f"logme{self._pixels.told}"
-
-    @property
-    def needs(self) -> Needs:
-        return self._pixels.needs
-
-    @property
-    def measures(self) -> str:
-        return self._pixels.measures
-
-    def measure(self, seen: Observation) -> Evidence:
-        return self._pixels.measure(seen)
+        return self.told("logme")
 
     def score(self, bank: Bank) -> Mapping[str, float]:
-        tables, counts = pixel_tables(bank, self.measures), bank.counts
-        return {
-            model: _score(tables[model].moments(counts)) if model in tables else np.nan
-            for model in bank
-        }
-
-    @property
-    def _pixels(self) -> LabelledPixels:
-        return LabelledPixels(self.labels, self.tap, self.vectors)
+        return self.judged(bank, _score)
 
 
 def log_maximum_evidence(features: NDArray[Any], labels: NDArray[np.integer]) -> float:

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
 from onnx_cte.errors import unknown_name
-from onnx_cte.estimators.leep import check_vectors
-from onnx_cte.estimators.sampling import distribution, draw_positions
-from onnx_cte.estimators.silence import median_of_images, seen_by, with_silence
+from onnx_cte.estimators.sampling import check_vectors, decided_positions, distribution
+from onnx_cte.estimators.silence import means, median_of_images, seen_by, with_silence
+from onnx_cte.estimators.titles import titled
 from onnx_cte.needs import Needs
-from onnx_cte.perturbations import generator
 from onnx_cte.types import Observation
 
 NORMALISATIONS = ("auto", "softmax", "taylor")
@@ -165,7 +164,7 @@ class MaNo:
 
     @property
     def title(self) -> str:
-        return "mano" if self.normalisation == "auto" else f"mano {self.normalisation}"
+        return titled(self, "mano", normalisation="{}", vectors="{} px")
 
     @property
     def needs(self) -> Needs:
@@ -175,8 +174,7 @@ class MaNo:
         share = seen_by(seen.reference)
         logits = np.empty((0, 1))
         if share["foreground"] > 0:
-            rng = generator(seen.seed, seen.image, "pixels of each decision")
-            positions = draw_positions(seen.reference.classes.astype(np.intp), self.vectors, rng)
+            positions, _ = decided_positions(seen, self.vectors)
             logits = logits_of(distribution(seen.reference, positions))
         return {
             # For tables; by the criterion of this image alone, where it is to decide.
@@ -193,11 +191,9 @@ class MaNo:
         }
         if self.normalisation != "auto":
             return scores[self.normalisation]
-        criterion = bank.column("criterion")
-        seen = ~np.isnan(criterion)
-        # Without any image that it sees something on, either gives the same.
-        mean = np.where(seen, criterion, 0).sum(axis=1) / np.maximum(1, seen.sum(axis=1))
+        # NaN without any image that it sees something on, and either gives the same then.
+        criteria = means(bank.column("criterion"))
         return {
-            model: scores["softmax" if sure else "taylor"][model]
-            for model, sure in zip(bank, mean > SURE, strict=True)
+            model: scores["softmax" if criterion > SURE else "taylor"][model]
+            for model, criterion in zip(bank, criteria, strict=True)
         }

@@ -8,21 +8,16 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_cte.bank import Bank, Evidence
-from onnx_cte.errors import OptionError
+from onnx_cte.bank import Bank
 from onnx_cte.estimators.labelled_pixels import (
     RANK,
-    TAP,
-    VECTORS,
     LabelledPixels,
     Moments,
     PixelTable,
     one_table,
     pixel_tables,
 )
-from onnx_cte.estimators.sampling import Labels
-from onnx_cte.needs import Needs
-from onnx_cte.types import Observation
+from onnx_cte.estimators.sampling import check_integer
 
 DIMENSIONS = 64
 SHRINKING = 32  # principal components whose variance decides how much the covariance is shrunk
@@ -33,7 +28,7 @@ EQUAL = 1e-9  # least relative difference of models that is scaled to the full r
 
 
 @dataclass(frozen=True)
-class NCTI:
+class NCTI(LabelledPixels):
     """Neural collapse transferability index: SELI + NCC - VC, each scaled over the bank [1]_.
 
     Of a model, after at most `dimensions` principal components and a linear discriminant analysis
@@ -51,7 +46,7 @@ class NCTI:
     dimensions : int, >= 1
         Principal components, if there are as many.
     labels, tap, vectors
-        As in `LabelledPixels`.
+        As in `LabelledPixels`; by keyword.
 
     References
     ----------
@@ -60,9 +55,6 @@ class NCTI:
     """
 
     dimensions: int = DIMENSIONS
-    labels: Labels = "truth"
-    tap: str = TAP
-    vectors: int = VECTORS
 
     name: ClassVar[str] = "ncti"
     greater_is_better: ClassVar[bool] = True
@@ -70,29 +62,12 @@ class NCTI:
     summary: ClassVar[str] = "NCTI: nearness of features to neural collapse, scaled over the models"
 
     def __post_init__(self) -> None:
-        given = self.dimensions
-        if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-            raise OptionError(
-                f"dimensions is the number of principal components, an integer of at least 1, not "
-                f"{given!r}; the default is {DIMENSIONS}"
-            )
-        LabelledPixels(self.labels, self.tap, self.vectors)  # it checks them
+        super().__post_init__()
+        check_integer("NCTI: dimensions, the number of principal components,", self.dimensions)
 
     @property
     def title(self) -> str:
-        dimensions = "" if self.dimensions == DIMENSIONS else f" {self.dimensions}d"
-        return f"ncti{dimensions}{self._pixels.told}"
-
-    @property
-    def needs(self) -> Needs:
-        return self._pixels.needs
-
-    @property
-    def measures(self) -> str:
-        return self._pixels.measures
-
-    def measure(self, seen: Observation) -> Evidence:
-        return self._pixels.measure(seen)
+        return self.told("ncti", dimensions="{}d")
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         tables, counts = pixel_tables(bank, self.measures), bank.counts
@@ -104,10 +79,6 @@ class NCTI:
                 for model in bank
             }
         )
-
-    @property
-    def _pixels(self) -> LabelledPixels:
-        return LabelledPixels(self.labels, self.tap, self.vectors)
 
 
 class Collapse(NamedTuple):

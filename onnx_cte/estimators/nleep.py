@@ -2,24 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
-from onnx_cte.errors import OptionError, unknown_name
+from onnx_cte.errors import unknown_name
 from onnx_cte.estimators.labelled_pixels import LabelledPixels
-from onnx_cte.estimators.leep import (
-    NOTHING,
-    Cooccurrence,
-    class_weights,
-)
+from onnx_cte.estimators.leep import NOTHING, Cooccurrence, class_weights
 from onnx_cte.estimators.mixture import Covariance, fitted
-from onnx_cte.estimators.sampling import Labels
-from onnx_cte.needs import Needs
+from onnx_cte.estimators.sampling import by_name, check_integer
+from onnx_cte.estimators.titles import titled
 from onnx_cte.perturbations import generator
-from onnx_cte.types import Observation
 
 VARIANCE = 0.8
 """Share of the features' variance that the principal components keep."""
@@ -32,7 +27,7 @@ _CONSTANT = 1e-6
 
 
 @dataclass(frozen=True)
-class NLEEP:
+class NLEEP(LabelledPixels):
     """LEEP with the components of a mixture of Gaussians as the predicted classes [1]_.
 
     Features at labelled pixels of all images are reduced to the principal components that keep
@@ -51,27 +46,18 @@ class NLEEP:
 
     Parameters
     ----------
-    tap : str
-        The feature map, as in `onnx_cte.needs.Needs`.
-    labels : {"truth", "classes", "pseudo"}
-        Foreground or background by the labels; class indices in the labels; or, without labels,
-        the model's own decision, by which images that it sees nothing on are left out.
-    vectors : int, >= 1
-        Pixels of each class drawn of an image; fewer where features are so wide that they would
-        take more than 1 MB.
     components : int, >= 1
         Gaussians for each class there is.
     covariance : {"full", "diagonal"}
         Of the Gaussians.
+    labels, tap, vectors
+        As in `LabelledPixels`; by keyword.
 
     References
     ----------
     .. [1] Li, Y. et al. (2021), Ranking neural checkpoints, CVPR, arXiv:2011.11200.
     """
 
-    tap: str = "decoder#-1"
-    labels: Labels = "truth"
-    vectors: int = 256
     components: int = 5
     covariance: Covariance = "full"
 
@@ -81,35 +67,15 @@ class NLEEP:
     resamples: ClassVar[int] = 200  # each looks at every pixel
 
     def __post_init__(self) -> None:
-        self._pixels  # noqa: B018 - its checks
-        given: Any = self.components
-        if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-            raise OptionError(
-                "NLEEP: components, the Gaussians for each class, is an integer of at least 1, "
-                f"not {given!r}"
-            )
+        super().__post_init__()
+        check_integer("NLEEP: components, the Gaussians for each class,", self.components)
         if self.covariance not in get_args(Covariance):
             raise unknown_name("covariance", str(self.covariance), get_args(Covariance))
 
     @property
     def title(self) -> str:
-        kind = "" if self.labels == "truth" else f" {self.labels}"
-        return f"nleep{kind} {self.tap}"
-
-    @property
-    def needs(self) -> Needs:
-        return self._pixels.needs
-
-    @property
-    def _pixels(self) -> LabelledPixels:
-        return LabelledPixels(self.labels, self.tap, self.vectors)
-
-    @property
-    def measures(self) -> str:
-        return self._pixels.measures
-
-    def measure(self, seen: Observation) -> Evidence:
-        return self._pixels.measure(seen)
+        told = {"components": "{} components", "covariance": "{}", "labels": "{}"}
+        return f"{titled(self, 'nleep', **told, vectors='{} px')} {self.tap}"
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         pooled = bank.derived(f"posteriors of {self!r}", self._pooled)
@@ -121,13 +87,7 @@ class NLEEP:
 
     def _posteriors(self, row: Sequence[Evidence | None]) -> Cooccurrence:
         """P(component | features) at the labelled pixels of a model's images."""
-        # By name, so that the order of the images decides nothing.
-        evidence = [
-            (place, seen)
-            for place, seen in enumerate(row)
-            if seen is not None and len(seen["labels"])
-        ]
-        evidence.sort(key=lambda shown: shown[1]["image"])
+        evidence = [(place, seen) for place, seen in by_name(row) if len(seen["labels"])]
         images = [NOTHING] * len(row)
         if not evidence:
             return Cooccurrence(images)

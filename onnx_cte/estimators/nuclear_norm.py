@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
-from onnx_cte.estimators.leep import check_vectors
-from onnx_cte.estimators.sampling import distribution, draw_positions
+from onnx_cte.estimators.sampling import check_vectors, decided_positions, distribution
 from onnx_cte.estimators.silence import median_of_images, seen_by, with_silence
+from onnx_cte.estimators.titles import titled
 from onnx_cte.needs import Needs
-from onnx_cte.perturbations import generator
 from onnx_cte.types import Observation
 
 
@@ -84,11 +83,11 @@ class NuclearNorm:
     summary: ClassVar[str] = "confidence and diversity of predictions (nuclear norm)"
 
     def __post_init__(self) -> None:
-        check_vectors("nuclear norm", self.vectors)
+        check_vectors("NuclearNorm", self.vectors)
 
     @property
     def title(self) -> str:
-        return "nuclear norm"
+        return titled(self, "nuclear norm", vectors="{} px")
 
     @property
     def needs(self) -> Needs:
@@ -98,8 +97,7 @@ class NuclearNorm:
         share = seen_by(seen.reference)
         value = math.nan
         if share["foreground"] > 0:
-            rng = generator(seen.seed, seen.image, "pixels of each decision")
-            positions = draw_positions(seen.reference.classes.astype(np.intp), self.vectors, rng)
+            positions, _ = decided_positions(seen, self.vectors)
             value = nuclear_norm(distribution(seen.reference, positions))
         return {"value": value, **share}
 

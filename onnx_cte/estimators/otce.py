@@ -10,19 +10,29 @@ from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
 from onnx_cte.errors import ModelError, OptionError, unknown_name
-from onnx_cte.estimators.sampling import MOST_BYTES, class_map, distribution
+from onnx_cte.estimators.label_tables import conditional_entropy, label_table
+from onnx_cte.estimators.sampling import (
+    MOST_BYTES,
+    by_name,
+    check_flag,
+    check_integer,
+    class_map,
+    distribution,
+    feature_map,
+    features_at,
+)
 from onnx_cte.estimators.silence import seen_by
+from onnx_cte.estimators.titles import titled
 from onnx_cte.estimators.transport import (
     Solver,
     check_solver,
     coupling,
-    label_table,
     squared_distances,
-    table_entropy,
     unavailable,
 )
 from onnx_cte.needs import Needs
 from onnx_cte.perturbations import generator
+from onnx_cte.perturbations.strengths import is_number
 from onnx_cte.types import Observation
 
 Kind = Literal["f_otce", "otce", "jc_otce"]
@@ -115,15 +125,12 @@ class OTCE:
                 else "OTCE: kind 'otce' needs weights=(l1, l2, b), fitted to transfers of known "
                 "success: none hold for all; without any take kind='f_otce', which is -H alone"
             )
-        for option, least in (("pixels", 2), ("repeats", 1)):
-            given = getattr(self, option)
-            if not isinstance(given, int) or isinstance(given, bool) or given < least:
-                raise OptionError(
-                    f"OTCE: {option} is an integer of at least {least}, not {given!r}"
-                )
-        if not _is_finite(self.gamma) or not 0 <= self.gamma <= 1:
+        check_integer("OTCE: pixels", self.pixels, 2)
+        check_integer("OTCE: repeats", self.repeats)
+        check_flag("OTCE: normalise", self.normalise)
+        if not is_number(self.gamma) or not 0 <= self.gamma <= 1:
             raise OptionError(f"OTCE: gamma is a number from 0 to 1, not {self.gamma!r}")
-        if not _is_finite(self.epsilon) or self.epsilon <= 0:
+        if not is_number(self.epsilon) or not 0 < self.epsilon < math.inf:
             raise OptionError(f"OTCE: epsilon is a finite number above 0, not {self.epsilon!r}")
         if self.solver == "exact" and (self.normalise or self.epsilon != OTCE.epsilon):
             raise OptionError(
@@ -139,8 +146,19 @@ class OTCE:
 
     @property
     def title(self) -> str:
-        words = [self.kind, *[self.solver] * (self.solver != "exact")]
-        return " ".join(words + [f"@{self.tap}"] * (self.tap != OUTPUT))
+        return titled(
+            self,
+            self.kind,
+            weights="{}",
+            gamma="gamma {}",
+            solver="{}",
+            epsilon="epsilon {}",
+            normalise="normalised",
+            labels="{}",
+            pixels="{} px",
+            repeats="x{}",
+            tap="@{}",
+        )
 
     @property
     def needs(self) -> Needs:
@@ -161,7 +179,7 @@ class OTCE:
         if self.tap == OUTPUT:
             width = len(seen.reference.roles) if seen.reference.exclusive else 2
         else:
-            width = seen.features[self.tap].channels
+            width = feature_map(seen, self.tap).channels
         count = min(self.pixels, (MOST_BYTES - _OVERHEAD) // (4 * width + 4), classes.size)
         rng = generator(seen.seed, seen.image, "otce")
         places = np.stack(
@@ -170,10 +188,8 @@ class OTCE:
         vectors = (
             distribution(seen.reference, places)
             if self.tap == OUTPUT
-            else seen.features[self.tap].at(places)
+            else features_at(seen, self.tap, places)
         )
-        if not np.isfinite(vectors).all():
-            raise ModelError(f"{seen.image}: the features at '{self.tap}' are not all finite")
         return {
             "image": seen.image,
             "vectors": vectors.astype(np.float32, copy=False),
@@ -263,7 +279,7 @@ class OTCE:
         found = []
         for coupled in couplings:
             table = np.tensordot(counts, coupled.tables, axes=1)
-            mass, entropy = float(table.sum()), table_entropy(table)
+            mass, entropy = float(table.sum()), conditional_entropy(table)
             if not mass > 0:
                 continue
             if self.weights is None:
@@ -294,14 +310,13 @@ class _Pool:
     @classmethod
     def of(cls, row: Sequence[Evidence | None]) -> "_Pool | None":
         """All samples, in the order of the images' names; None if there is none."""
-        shown = [(str(seen["image"]), i, seen) for i, seen in enumerate(row) if seen is not None]
-        shown = [one for one in sorted(shown, key=lambda one: one[:2]) if len(one[2]["labels"])]
+        shown = [(i, seen) for i, seen in by_name(row) if len(seen["labels"])]
         if not shown:
             return None
         return cls(
-            np.concatenate([seen["vectors"] for _, _, seen in shown]),
-            np.concatenate([seen["labels"] for _, _, seen in shown]),
-            np.concatenate([np.full(len(seen["labels"]), i) for _, i, seen in shown]),
+            np.concatenate([seen["vectors"] for _, seen in shown]),
+            np.concatenate([seen["labels"] for _, seen in shown]),
+            np.concatenate([np.full(len(seen["labels"]), i) for i, seen in shown]),
         )
 
     def drawn(self, count: int, name: str) -> "_Pool":
@@ -320,7 +335,3 @@ def _checked_weights(given: Any) -> tuple[float, ...]:
     if len(found) != 3 or not all(map(math.isfinite, found)):
         raise OptionError(f"OTCE: weights are three finite numbers (l1, l2, b), not {given!r}")
     return found
-
-
-def _is_finite(given: object) -> bool:
-    return isinstance(given, (int, float)) and math.isfinite(given)

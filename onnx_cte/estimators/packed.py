@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from onnx_cte.bank import Bank, Evidence
 from onnx_cte.errors import ModelError
 from onnx_cte.estimators.sampling import MOST_BYTES
 from onnx_cte.estimators.silence import median_of_images, seen_by, with_silence
+from onnx_cte.needs import Needs
 from onnx_cte.types import Observation
 
 MEASURES = "packed masks"
@@ -43,7 +44,7 @@ def packed_mask(seen: Observation) -> Evidence:
     dict
         ``image``, its name; ``mask``, uint8: the bits in C order, eight a byte, compressed by
         zlib; ``shape``, int64: sides of the prediction; ``foreground`` as in `seen_by`. Predictions
-        of more than 2**23 pixels, whose bits alone are 1 MB, are thinned to a regular grid.
+        of more than 8.3 million pixels, whose bits may take 1 MB, are thinned to a regular grid.
     """
     mask = seen.reference.classes != 0
     step = _step(mask.shape)
@@ -54,6 +55,20 @@ def packed_mask(seen: Observation) -> Evidence:
         "shape": np.array(mask.shape, np.int64),
         **seen_by(seen.reference),
     }
+
+
+class PackedMasks:
+    """What estimators on this evidence have in common: they look at the foreground alone."""
+
+    measures: ClassVar[str] = MEASURES
+
+    @property
+    def needs(self) -> Needs:
+        return Needs()
+
+    def measure(self, seen: Observation) -> Evidence:
+        """As `packed_mask`."""
+        return packed_mask(seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +269,9 @@ def placed(
 def _step(sides: Sequence[int]) -> int:
     """Every how many pixels one is kept along each axis: by the shape alone, as for all models."""
     step = 1
-    while math.prod(-(-side // step) for side in sides) > 8 * MOST_BYTES:
+    # Bits without any pattern take a little more when compressed.
+    most = 8 * MOST_BYTES * 255 // 256
+    while math.prod(-(-side // step) for side in sides) > most:
         step += 1
     return step
 

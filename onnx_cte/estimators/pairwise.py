@@ -7,14 +7,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_cte.bank import Bank, Evidence
-from onnx_cte.estimators.packed import MEASURES, median_score, overlaps_of, packed_mask
-from onnx_cte.needs import Needs
-from onnx_cte.types import Observation
+from onnx_cte.bank import Bank
+from onnx_cte.estimators.packed import PackedMasks, median_score, overlaps_of
 
 
 @dataclass(frozen=True)
-class PairwiseAgreement:
+class PairwiseAgreement(PackedMasks):
     """How well a model's foreground agrees with that of each other model [1]_ [2]_.
 
     Of an image: the mean over the other models of the intersection over union (NHD) of the two
@@ -33,19 +31,11 @@ class PairwiseAgreement:
 
     name: ClassVar[str] = "agreement"
     greater_is_better: ClassVar[bool] = True
-    measures: ClassVar[str] = MEASURES
     summary: ClassVar[str] = "mean overlap (NHD) with each other model of the bank"
 
     @property
     def title(self) -> str:
         return "pairwise agreement"
-
-    @property
-    def needs(self) -> Needs:
-        return Needs()
-
-    def measure(self, seen: Observation) -> Evidence:
-        return packed_mask(seen)
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         return median_score(bank, self.name, _agreement)

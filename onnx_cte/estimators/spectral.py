@@ -7,10 +7,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_cte.bank import Bank, Evidence
-from onnx_cte.estimators.packed import MEASURES, overlaps_of, packed_mask
-from onnx_cte.needs import Needs
-from onnx_cte.types import Observation
+from onnx_cte.bank import Bank
+from onnx_cte.estimators.packed import PackedMasks, overlaps_of
 
 FEWEST_MODELS = 3
 _SWEEPS = 1000
@@ -18,7 +16,7 @@ _TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True)
-class Spectral:
+class Spectral(PackedMasks):
     """Balanced accuracies, up to one factor, from the covariance of the models' decisions [1]_.
 
     If the models err independently of each other on foreground and on background, the covariance
@@ -46,19 +44,11 @@ class Spectral:
 
     name: ClassVar[str] = "spectral"
     greater_is_better: ClassVar[bool] = True
-    measures: ClassVar[str] = MEASURES
     summary: ClassVar[str] = "accuracy from the covariance of the models' decisions (three or more)"
 
     @property
     def title(self) -> str:
         return "spectral meta-learner"
-
-    @property
-    def needs(self) -> Needs:
-        return Needs()
-
-    def measure(self, seen: Observation) -> Evidence:
-        return packed_mask(seen)
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         names = list(bank)

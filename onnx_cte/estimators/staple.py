@@ -7,11 +7,9 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_cte.bank import Bank, Evidence
+from onnx_cte.bank import Bank
 from onnx_cte.errors import unknown_name
-from onnx_cte.estimators.packed import MEASURES, Crossing, cross, median_score, packed_mask, placed
-from onnx_cte.needs import Needs
-from onnx_cte.types import Observation
+from onnx_cte.estimators.packed import Crossing, PackedMasks, cross, median_score, placed
 
 Region = Literal["all", "union"]
 LeaveOneOut = Literal["auto", "fit", "vote", "none"]
@@ -26,7 +24,7 @@ _BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder=
 
 
 @dataclass(frozen=True)
-class STAPLE:
+class STAPLE(PackedMasks):
     """Dice of a model's foreground with the truth that STAPLE makes of the others' [1]_.
 
     On each image, expectation maximisation over the pixels estimates each model's sensitivity and
@@ -71,7 +69,6 @@ class STAPLE:
 
     name: ClassVar[str] = "staple"
     greater_is_better: ClassVar[bool] = True
-    measures: ClassVar[str] = MEASURES
     summary: ClassVar[str] = "Dice with STAPLE's estimate of the truth from the other models"
 
     def __post_init__(self) -> None:
@@ -86,13 +83,6 @@ class STAPLE:
         left = {"auto": "", "none": " with own vote"}
         how = left.get(self.leave_one_out, f" by {self.leave_one_out}")
         return f"staple{how}{' in the union' * (self.region == 'union')}"
-
-    @property
-    def needs(self) -> Needs:
-        return Needs()
-
-    def measure(self, seen: Observation) -> Evidence:
-        return packed_mask(seen)
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         return median_score(bank, repr(self), self._values)

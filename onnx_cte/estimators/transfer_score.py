@@ -3,17 +3,24 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import scipy  # its parts are imported when first used
 from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
-from onnx_cte.errors import OptionError
-from onnx_cte.estimators.leep import check_vectors
-from onnx_cte.estimators.sampling import distribution, draw_positions
-from onnx_cte.estimators.silence import median_of_images, seen_by, with_silence
+from onnx_cte.estimators.sampling import (
+    TAP,
+    check_flag,
+    check_tap,
+    check_vectors,
+    decided_positions,
+    distribution,
+    feature_map,
+)
+from onnx_cte.estimators.silence import means, median_of_images, seen_by, with_silence
+from onnx_cte.estimators.titles import titled
 from onnx_cte.needs import Needs
 from onnx_cte.perturbations import generator
 from onnx_cte.types import Observation
@@ -218,7 +225,7 @@ class TransferScore:
        adaptation models without target-domain labels?, ICLR, arXiv:2305.18712.
     """
 
-    tap: str = "decoder#-1"
+    tap: str = TAP
     vectors: int = 500
     uniformity: bool = True
     raised: bool = False
@@ -228,20 +235,21 @@ class TransferScore:
     summary: ClassVar[str] = "clustered features, sure and diverse predictions"
 
     def __post_init__(self) -> None:
-        tap: Any = self.tap
-        if not isinstance(tap, str) or not tap:
-            raise OptionError(
-                f"transfer score: tap is the name of a feature map, as 'decoder#-1', not {tap!r}"
-            )
-        check_vectors("transfer score", self.vectors)
-        for option in ("uniformity", "raised"):
-            given = getattr(self, option)
-            if not isinstance(given, bool):
-                raise OptionError(f"transfer score: {option} is True or False, not {given!r}")
+        check_tap("TransferScore", self.tap)
+        check_vectors("TransferScore", self.vectors)
+        check_flag("TransferScore: uniformity", self.uniformity)
+        check_flag("TransferScore: raised", self.raised)
 
     @property
     def title(self) -> str:
-        return "transfer score" if self.uniformity else "transfer score (no uniformity)"
+        return titled(
+            self,
+            "transfer score",
+            uniformity="(no uniformity)",
+            raised="raised",
+            vectors="{} px",
+            tap="@{}",
+        )
 
     @property
     def needs(self) -> Needs:
@@ -249,10 +257,8 @@ class TransferScore:
 
     def measure(self, seen: Observation) -> Evidence:
         prediction = seen.reference
-        classes = prediction.classes.astype(np.intp)
-        rng = generator(seen.seed, seen.image, "pixels of each decision")
-        positions = draw_positions(classes, self.vectors, rng)
-        features = seen.features[self.tap].at(positions)
+        positions, _ = decided_positions(seen, self.vectors)
+        features = feature_map(seen, self.tap).at(positions)
         probabilities = distribution(prediction, positions)
         share = seen_by(prediction)
         hopkins = information = math.nan
@@ -275,7 +281,7 @@ class TransferScore:
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         clear = median_of_images(bank, with_silence(bank))
-        biased = _means(bank.column("uniformity"))
+        biased = means(bank.column("uniformity"))
         return {model: clear[model] - float(u) for model, u in zip(bank, biased, strict=True)}
 
     def remarks(self, bank: Bank) -> tuple[str, ...]:
@@ -284,17 +290,9 @@ class TransferScore:
             f"{model}: a linear layer on {self.tap} explains {share:.1%} of its logits, so the "
             "uniformity in its transfer score is that of other weights than its own; name the tap "
             "that feeds its last layer, or leave it out with uniformity=False"
-            for model, share in zip(bank, _means(bank.column("explained")), strict=True)
+            for model, share in zip(bank, means(bank.column("explained")), strict=True)
             if share < LINEAR
         )
-
-
-def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of each row over what is defined; NaN if nothing is."""
-    defined = ~np.isnan(values)
-    counts = defined.sum(axis=1)
-    sums = np.where(defined, values, 0).sum(axis=1)
-    return np.where(counts > 0, sums / np.maximum(1, counts), np.nan)
 
 
 def _entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -242,7 +242,9 @@ class Measurements:
                 self._fail(name, column.members, reason)
                 lost.update(column.members)
                 continue
-            opened.remarks.extend(f"source image skipped: {text}" for text in told)
+            # Most fail for every estimator alike.
+            notes = (f"source image skipped: {text}" for text in told)
+            opened.remarks.extend(note for note in notes if note not in opened.remarks)
             for number in column.members:
                 self.source_evidence[number][name] = column.found
         return tuple(number for number in serves if number not in lost)

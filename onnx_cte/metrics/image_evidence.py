@@ -34,7 +34,10 @@ def is_flat(pixels: NDArray[Any]) -> bool:
     >>> is_flat(np.array([[3, 3, 3]])), is_flat(np.array([[3, 4, 3]]))
     (True, False)
     """
-    return _grey(pixels) is None
+    if not pixels.size:
+        return True
+    low, high = _halved(pixels)
+    return not (math.isfinite(low) and math.isfinite(high) and high > low)
 
 
 def outline_rank(pixels: NDArray[Any], mask: NDArray[Any], *, sigma: float = 1.0) -> float:
@@ -287,22 +290,16 @@ def _compared(
     if pixels.shape != mask.shape:
         raise ValueError(f"shapes differ: {pixels.shape} and {mask.shape}")
     inside = mask != 0
-    if not inside.any() or inside.all():
+    if not inside.any() or inside.all() or is_flat(pixels):
         return None
-    grey = _grey(pixels)
-    return None if grey is None else (grey, inside)
-
-
-def _grey(pixels: NDArray[Any]) -> NDArray[np.float64] | None:
-    """Grey levels brought to [0, 1]; None if they are constant, or not all are finite."""
-    if not pixels.size:
-        return None
-    # Halved, the range of no dtype overflows.
-    low, high = float(pixels.min()) / 2, float(pixels.max()) / 2
-    if not (math.isfinite(low) and math.isfinite(high) and high > low):
-        return None
+    low, high = _halved(pixels)
     grey: NDArray[np.float64] = (pixels.astype(np.float64) / 2 - low) / (high - low)
-    return grey
+    return grey, inside
+
+
+def _halved(pixels: NDArray[Any]) -> tuple[float, float]:
+    """Half of the least and the greatest grey level: so the range of no dtype overflows."""
+    return float(pixels.min()) / 2, float(pixels.max()) / 2
 
 
 def _between(grey: NDArray[np.float64], inside: NDArray[np.bool_]) -> float:

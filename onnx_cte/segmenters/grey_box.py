@@ -173,7 +173,8 @@ class GreyBox:
         wanted = [f"disturb by {p.name}" for p in needs.features]
         wanted += [f"look at for '{name}'" for name in looked_at]
         if wanted and self.anatomy.bottleneck is None:
-            return f"no bottleneck to {wanted[0]}: {self._without(bool(needs.features))}"
+            first = "" if needs.features else looked_at[0]
+            return f"no bottleneck to {wanted[0]}: {self._without(first)}"
         for name in looked_at:
             one_tap(self.anatomy, name)
         for perturbation in needs.features:
@@ -183,12 +184,15 @@ class GreyBox:
             self._engine(taps, is_pointwise(self.inside.probe, perturbation, taps))
         return ""
 
-    def _without(self, disturbed: bool) -> str:
-        """Why there is no bottleneck, and what can be done."""
+    def _without(self, looked_at: str) -> str:
+        """Why there is no bottleneck, and what can be done; empty: it was to be disturbed."""
         found = self.anatomy
         named = ", ".join(f"'{tap.tensor}' ({tap.name})" for tap in found.candidates[:5])
         outs = [f"Name a tensor for it by --at MODEL=TENSOR, such as {named}"] if named else []
-        if disturbed:
+        if named and looked_at not in ("", "bottleneck"):
+            # A tensor that is named stands for the bottleneck, and makes no other tap.
+            outs[0] += ", and look at the tap 'bottleneck' instead"
+        if not looked_at:
             outs.append("disturb the input, as --perturb noise=0.1 does")
         else:
             outs.append("take an estimator that looks at predictions alone, such as cte or leep")

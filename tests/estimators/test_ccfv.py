@@ -213,6 +213,16 @@ def bank_of(estimator, images, model="model"):
     return Bank({model: [estimator.measure(seen) for seen in images]})
 
 
+def test_the_parts_of_the_worked_score():
+    matrix = wasserstein_matrix([gaussian(vectors) for vectors in WORKED.values()])
+    upper = np.triu_indices(3, 1)
+    assert matrix[upper].sum() == pytest.approx(12.2453586863, abs=1e-9)
+    assert matrix[upper].mean() == pytest.approx(4.0817862288, abs=1e-9)
+    means = np.array([vectors.mean(axis=0) for vectors in WORKED.values()])
+    assert means.tolist() == [[1, 1], [4, 5], [2, 3]]
+    assert energy_matrix(means)[upper].mean() == pytest.approx(0.3335653922, abs=1e-9)
+
+
 def worked(estimator):
     # All of an image is of the class: so the global means are those of the class.
     images = [shown(name, values, np.ones(4)) for name, values in WORKED.items()]
@@ -480,7 +490,10 @@ def test_pairs_are_crossed_once(monkeypatch):
 
 def test_what_it_says_of_itself():
     assert CCFV().title == "ccfv"
-    assert one_layer(sense="released", labels="pseudo").title == "ccfv released pseudo @bottleneck"
+    assert (
+        one_layer(sense="released", labels="pseudo").title
+        == "ccfv released pseudo 100 px @bottleneck"
+    )
     assert one_layer().needs.taps == ("bottleneck",)
     assert CCFV(layers=["a", "b"], vectors=[2, 3]) == CCFV(layers=("a", "b"), vectors=(2, 3))
     assert eval(repr(one_layer(sphere=True)), {"CCFV": CCFV}) == one_layer(sphere=True)
@@ -498,6 +511,7 @@ def test_what_it_says_of_itself():
         ({"vectors": (1, 2, 3)}, "a covariance needs at least 2 vectors of a class, not 1"),
         ({"vectors": (2.0, 2, 3)}, "vectors are integers, one at least"),
         ({"images": 1}, "images is an integer of at least 2, not 1"),
+        ({"sphere": "no"}, "CCFV: sphere is True or False, not 'no'"),
         ({"sense": "released", "sphere": True}, "leave sphere=True out, or take sense='paper'"),
     ],
 )
@@ -509,7 +523,7 @@ def test_options_that_mean_nothing(options, complaint):
 def test_features_that_are_not_finite_are_named():
     values = np.ones((4, 2))
     values[2, 0] = np.nan
-    with pytest.raises(ModelError, match="a: the features at 'bottleneck' are not all finite"):
+    with pytest.raises(ModelError, match="a: features at 'bottleneck' hold NaN or infinity"):
         one_layer().measure(shown("a", values, np.ones(4)))
 
 

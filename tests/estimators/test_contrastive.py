@@ -238,5 +238,5 @@ def test_options_that_mean_nothing(options, complaint):
 
 
 def test_features_that_are_not_finite_are_named():
-    with pytest.raises(ModelError, match="a: the features at 'bottleneck' are not all finite"):
+    with pytest.raises(ModelError, match="a: features at 'bottleneck' hold NaN or infinity"):
         Contrastive().measure(shown("a", [1, 2], [1, np.inf]))

@@ -178,10 +178,13 @@ def test_silence_never_wins():
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"tap": ""}, "dispersion: tap is the name of a feature map, as 'decoder#-1', not ''"),
+        (
+            {"tap": ""},
+            "Dispersion: tap is the name of a feature map, as 'decoder#-1' or 'bottleneck', not ''",
+        ),
         ({"tap": 3}, "not 3"),
-        ({"vectors": 0}, r"dispersion: vectors.* at least 1, not 0"),
-        ({"normalise": "yes"}, "dispersion: normalise is True or False, not 'yes'"),
+        ({"vectors": 0}, r"Dispersion: vectors.* at least 1, not 0"),
+        ({"normalise": "yes"}, "Dispersion: normalise is True or False, not 'yes'"),
     ],
 )
 def test_bad_options(options, complaint):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onnx_cte.bank import Bank
-from onnx_cte.errors import OptionError
+from onnx_cte.errors import ModelError, OptionError
 from onnx_cte.estimators import (
     CTE,
     Accuracy,
@@ -225,7 +225,7 @@ def test_unknown_kinds_of_confidence():
 def test_accuracy_needs_labels():
     seen = Observation("a", np.ones((1, 2)), binary([[0.9, 0.2]]))
     assert Accuracy().needs.truth
-    with pytest.raises(ValueError, match="a: accuracy needs labels"):
+    with pytest.raises(ModelError, match="a: labels are needed"):
         Accuracy().measure(seen)
 
 

@@ -108,7 +108,7 @@ def test_options():
         GBC(covariance="diag")
     with pytest.raises(OptionError, match="unknown kind of covariance 'none'"):
         bhattacharyya_score(F, Y, covariance="none")
-    with pytest.raises(OptionError, match=r"dimensions is the number .* not 0; the default is 64"):
+    with pytest.raises(OptionError, match=r"GBC: dimensions, .* at least 1, not 0"):
         GBC(dimensions=0)
     with pytest.raises(OptionError, match=r"not 1\.5"):
         GBC(dimensions=1.5)

@@ -177,9 +177,9 @@ def test_titles():
         ({"sigma": math.inf}, "above 0, not inf"),
         ({"sigma": math.nan}, "above 0, not nan"),
         ({"sigma": "1"}, "above 0, not '1'"),
-        ({"kind": "ring", "width": 0}, "width is an integer of at least 1 px, not 0"),
-        ({"kind": "ring", "width": 2.0}, "at least 1 px, not 2.0"),
-        ({"kind": "ring", "width": True}, "at least 1 px, not True"),
+        ({"kind": "ring", "width": 0}, "width, in px, is an integer of at least 1, not 0"),
+        ({"kind": "ring", "width": 2.0}, "at least 1, not 2.0"),
+        ({"kind": "ring", "width": True}, "at least 1, not True"),
     ],
 )
 def test_bad_options(options, complaint):

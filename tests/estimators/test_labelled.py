@@ -198,10 +198,14 @@ def test_missing_labels():
     [
         (
             {"k": 0},
-            "labelled: k, the number of labelled images, is an integer of at least 1, not 0",
+            "Labelled: k, the number of labelled images, is an integer of at least 1, not 0",
         ),
         ({"k": 1.0}, "at least 1, not 1.0"),
-        ({"draws": True}, "labelled: draws is an integer of at least 1, not True"),
+        (
+            {"draws": True},
+            "Labelled: draws, the random choices of images, is an integer of at least 1, not True",
+        ),
+        ({"draws": 100_001}, "Labelled: draws is at most 100000, not 100001"),
         ({"metric": "nhd"}, "'nhd' measures consistency, expected a metric of performance"),
     ],
 )

@@ -177,7 +177,7 @@ def test_options():
     with pytest.raises(OptionError, match="unknown kind of labels 'truht': did you mean 'truth'"):
         LabelledPixels(labels="truht")
     with pytest.raises(
-        OptionError, match=r"vectors is the number .* at least 1, not 0; the default"
+        OptionError, match=r"LabelledPixels: vectors, the pixels of each class .* at least 1, not 0"
     ):
         LabelledPixels(vectors=0)
     with pytest.raises(OptionError, match="at least 1, not True"):
@@ -395,7 +395,7 @@ def test_it_measures_labelled_pixels(estimator):
     assert other.measures == "labelled pixels(labels='pseudo', tap='bottleneck', vectors=8)"
     assert not other.needs.truth
     assert other.needs.taps == ("bottleneck",)
-    assert other.title.endswith(" pseudo bottleneck 8px")
+    assert other.title.endswith(" pseudo 8 px @bottleneck")
     made = eval(repr(other), {type(other).__name__: type(other)})
     assert made == other
     assert hash(made) == hash(other)
@@ -405,7 +405,7 @@ def test_it_measures_labelled_pixels(estimator):
 def test_estimators_refuse_bad_options(kind):
     with pytest.raises(OptionError, match="unknown kind of labels 'tru'"):
         kind(labels="tru")
-    with pytest.raises(OptionError, match="vectors is the number"):
+    with pytest.raises(OptionError, match=rf"{kind.__name__}: vectors, .* not -1"):
         kind(vectors=-1)
     with pytest.raises(OptionError, match="tap is the name"):
         kind(tap=None)

@@ -189,7 +189,7 @@ def test_scores_compare_the_models_of_a_bank():
 
 
 def test_options():
-    with pytest.raises(OptionError, match=r"dimensions is the number .* not True; the default"):
+    with pytest.raises(OptionError, match=r"NCTI: dimensions, .* at least 1, not True"):
         NCTI(dimensions=True)
     assert NCTI(dimensions=8).title == "ncti 8d"
     assert NCTI.resamples == 200

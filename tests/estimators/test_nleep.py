@@ -183,7 +183,7 @@ def test_features_that_are_not_finite_are_refused(spoilt):
 
 def test_a_missing_tap():
     with pytest.raises(ModelError, match=r"a: features at 'bottleneck' .* has decoder#-1; choose"):
-        NLEEP("bottleneck").measure(discs("a", 2))
+        NLEEP(tap="bottleneck").measure(discs("a", 2))
 
 
 def test_many_vectors_are_thinned_for_the_fit_alone(monkeypatch):
@@ -222,7 +222,7 @@ def test_evidence_is_bounded():
 
 
 def test_other_labels_and_taps():
-    estimator = NLEEP("encoder/0", "pseudo")
+    estimator = NLEEP(tap="encoder/0", labels="pseudo")
     assert not estimator.needs.truth
     assert estimator.needs.taps == ("encoder/0",)
     assert NLEEP().needs.truth
@@ -255,7 +255,7 @@ def test_what_is_measured_does_not_depend_on_the_mixture():
     [
         ({"tap": ""}, "tap is the name of a feature map, as .*, not ''"),
         ({"labels": "pseudos"}, "did you mean 'pseudo'"),
-        ({"vectors": 0}, "vectors is .* at least 1, not 0"),
+        ({"vectors": 0}, "NLEEP: vectors, .* at least 1, not 0"),
         ({"components": 0}, "NLEEP: components, .* at least 1, not 0"),
         ({"covariance": "ful"}, "unknown covariance 'ful': did you mean 'full'"),
     ],

@@ -107,5 +107,5 @@ def test_the_median_over_images_of_a_draw():
 
 @pytest.mark.parametrize("vectors", [0, 2.5, True])
 def test_bad_options(vectors):
-    with pytest.raises(OptionError, match=f"nuclear norm: vectors.* at least 1, not {vectors}"):
+    with pytest.raises(OptionError, match=f"NuclearNorm: vectors.* at least 1, not {vectors}"):
         NuclearNorm(vectors=vectors)

@@ -10,15 +10,10 @@ from scipy import optimize
 from onnx_cte.bank import Bank
 from onnx_cte.errors import ModelError, OptionError
 from onnx_cte.estimators import transport
+from onnx_cte.estimators.label_tables import conditional_entropy, label_table
 from onnx_cte.estimators.otce import OTCE
 from onnx_cte.estimators.sampling import MOST_BYTES
-from onnx_cte.estimators.transport import (
-    conditional_entropy,
-    coupling,
-    label_table,
-    squared_distances,
-    table_entropy,
-)
+from onnx_cte.estimators.transport import coupling, squared_distances
 from onnx_cte.evidence import EvidenceStore
 from onnx_cte.features import FeatureMap
 from onnx_cte.types import Observation, Prediction
@@ -45,6 +40,11 @@ def column(values):
     return np.array(values, float)[:, None]
 
 
+def entropy_of(plan, source, target):
+    shape = source.max() + 1, target.max() + 1
+    return conditional_entropy(label_table(plan, source, target, shape))
+
+
 # Transport.
 
 
@@ -54,7 +54,7 @@ def test_worked_couplings(xs, xt, ys, yt, cost, entropy):
     plan = coupling(distances)
     assert plan.sum() == pytest.approx(1, abs=1e-12)
     assert (plan * distances).sum() == pytest.approx(cost, abs=1e-9)
-    assert conditional_entropy(plan, np.array(ys), np.array(yt)) == pytest.approx(entropy, abs=1e-9)
+    assert entropy_of(plan, np.array(ys), np.array(yt)) == pytest.approx(entropy, abs=1e-9)
 
 
 def test_the_worked_plan():
@@ -67,7 +67,7 @@ def test_worked_sinkhorn(epsilon, due):
     distances = squared_distances(column([0, 1]), column([0, 1]))
     labels = np.array([0, 1])
     plan = coupling(distances, "sinkhorn", epsilon)
-    assert conditional_entropy(plan, labels, labels) == pytest.approx(due, abs=1e-9)
+    assert entropy_of(plan, labels, labels) == pytest.approx(due, abs=1e-9)
     # Ten times the cost, divided by its maximum, is the same problem.
     again = coupling(10 * distances, "sinkhorn", epsilon, normalise=True)
     assert again == pytest.approx(plan, abs=1e-9)
@@ -115,18 +115,6 @@ def test_a_solver_that_does_not_get_there_says_the_way_out(monkeypatch, solver, 
     distances = squared_distances(rng.normal(size=(30, 2)), rng.normal(2, 1, (30, 2)))
     with pytest.raises(ModelError, match=f"'{solver}' did not get there in 2 iterations.*{way}"):
         coupling(distances, solver, epsilon)
-
-
-def test_tables_and_their_entropy():
-    plan = np.array([[0.25, 0, 0.25], [0, 0.5, 0]])
-    table = label_table(plan, np.array([1, 0]), np.array([0, 2, 0]), (2, 3))
-    assert table.tolist() == [[0, 0, 0.5], [0.5, 0, 0]]
-    # A source class without mass adds nothing; masses need not sum to 1.
-    open_table = np.array([[0, 0], [2.0, 2.0]])
-    assert table_entropy(open_table) == pytest.approx(math.log(2))
-    assert table_entropy(3 * open_table) == pytest.approx(math.log(2))
-    assert math.copysign(1, table_entropy(table)) == 1
-    assert math.isnan(table_entropy(np.zeros((2, 2))))
 
 
 # The estimator.
@@ -363,7 +351,7 @@ def test_without_pot_it_says_so_and_is_still_made(monkeypatch):
 
 def test_what_it_cannot_measure_is_named():
     seen = shown("a", [0.0, np.nan], [0, 1])
-    with pytest.raises(ModelError, match="a: the features at 'end' are not all finite"):
+    with pytest.raises(ModelError, match="a: features at 'end' hold NaN or infinity"):
         OTCE(tap="end").measure(seen)
     with pytest.raises(ModelError, match="a: labels are needed"):
         OTCE().measure(Observation("a", seen.pixels, seen.reference))
@@ -392,6 +380,8 @@ def test_what_it_says_of_itself():
         ({"kind": "jc_otce", "gamma": 1.5}, "gamma is a number from 0 to 1, not 1.5"),
         ({"gamma": 0.2}, "kind 'f_otce' has no gamma; leave it out, or take kind='jc_otce'"),
         ({"solver": "sinkhorn", "epsilon": 0}, "epsilon is a finite number above 0, not 0"),
+        ({"normalise": "no", "solver": "sinkhorn"}, "OTCE: normalise is True or False, not 'no'"),
+        ({"gamma": "half", "kind": "jc_otce"}, "gamma is a number from 0 to 1, not 'half'"),
         ({"epsilon": 0.2}, "epsilon and normalise are for Sinkhorn"),
         ({"normalise": True}, "leave them out, or take solver='sinkhorn'"),
         ({"tap": ""}, "tap is 'output' or the name of a tap, not ''"),

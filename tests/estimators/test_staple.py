@@ -4,26 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from mask_banks import bank_of
 
-from onnx_cte.bank import Bank
 from onnx_cte.errors import OptionError
 from onnx_cte.estimators import staple
-from onnx_cte.estimators.packed import cross, packed_mask
+from onnx_cte.estimators.packed import cross
 from onnx_cte.estimators.staple import STAPLE, estimate
-from onnx_cte.types import Observation, Prediction
-
-
-def bank_of(masks):
-    def evidence(mask, image):
-        maps = np.asarray(mask, np.float32)[None]
-        return packed_mask(Observation(image, maps[0], Prediction(maps, ("foreground",))))
-
-    return Bank(
-        {
-            model: [None if m is None else evidence(m, str(i)) for i, m in enumerate(row)]
-            for model, row in masks.items()
-        }
-    )
 
 
 def named(masks):

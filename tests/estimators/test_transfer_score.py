@@ -262,10 +262,10 @@ def test_powers_are_an_option():
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"tap": ""}, "transfer score: tap is the name of a feature map, as 'decoder#-1', not ''"),
-        ({"vectors": -1}, r"transfer score: vectors.* at least 1, not -1"),
-        ({"uniformity": 1}, "transfer score: uniformity is True or False, not 1"),
-        ({"raised": None}, "transfer score: raised is True or False, not None"),
+        ({"tap": ""}, "TransferScore: tap is the name of a feature map, .* not ''"),
+        ({"vectors": -1}, r"TransferScore: vectors.* at least 1, not -1"),
+        ({"uniformity": 1}, "TransferScore: uniformity is True or False, not 1"),
+        ({"raised": None}, "TransferScore: raised is True or False, not None"),
     ],
 )
 def test_bad_options(options, complaint):

@@ -12,7 +12,6 @@ from onnx_cte.estimators.tta import TestTimeAgreement
 from onnx_cte.perturbations import Flip, GaussianNoise, Rotation
 from onnx_cte.types import Observation, Prediction
 
-
 BOTH = (Flip("x"), Rotation(90))
 
 

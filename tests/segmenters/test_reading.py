@@ -1,5 +1,7 @@
 """Feature maps that an estimator is shown: those of the network, wherever the image was cut."""
 
+import re
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -185,6 +187,12 @@ def test_networks_without_a_bottleneck_refuse_with_the_way_out():
     reason = segmenter.refuses(Needs(taps=("decoder#-1",)))
     assert "no bottleneck to look at for 'decoder#-1': it works at a single scale" in reason
     assert "take an estimator that looks at predictions alone, such as cte or leep" in reason
+    # A tensor named by --at stands for the bottleneck: for another tap it is not enough.
+    instead = "by --at MODEL=TENSOR, such as [^;]*, and look at the tap 'bottleneck' instead; or"
+    assert re.search(instead, reason)
+    reason = segmenter.refuses(Needs(taps=("bottleneck",)))
+    assert "by --at MODEL=TENSOR" in reason
+    assert "instead" not in reason
 
 
 def test_black_boxes_show_nothing():
