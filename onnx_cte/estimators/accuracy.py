@@ -58,6 +58,20 @@ class Accuracy:
         return {**evidence, "mask": float(is_mask(truth))} if instances else evidence
 
     def remarks(self, bank: Bank) -> tuple[str, ...]:
+        """Whether the labels are right anywhere, and look like objects where these are compared."""
+        return (*self._nothing_right(bank), *self._masks(bank))
+
+    def _nothing_right(self, bank: Bank) -> tuple[str, ...]:
+        """Whether no model is right on any image."""
+        values = bank.column("value")
+        if (values > 0).any() or not (values == 0).any():
+            return ()
+        return (
+            f"{self.metric} is 0 for every model on every image: do the labels hold anything, and "
+            "do they belong to these images?",
+        )
+
+    def _masks(self, bank: Bank) -> tuple[str, ...]:
         """Whether the labels look like masks, where objects are compared with them."""
         if not self.needs.instances:
             return ()

@@ -180,7 +180,7 @@ class CCFV:
         shares = [seen["share"] for row in bank.values() for seen in row if seen is not None]
         if min(shares, default=1) < 1:
             found.append(
-                f"ccfv: down to {min(shares):.0%} of the vectors asked for were drawn, to keep "
+                f"down to {min(shares):.0%} of the vectors asked for were drawn, to keep "
                 "evidence below 1 MB an image; name fewer layers or classes"
             )
         most = max(
@@ -188,7 +188,7 @@ class CCFV:
         )
         if most > self.images:
             found.append(
-                f"ccfv: {self.images} of {most} images are compared with each other; more with the "
+                f"{self.images} of {most} images are compared with each other; more with the "
                 "option images"
             )
         return tuple(found)

@@ -34,7 +34,7 @@ class Consensus(PackedMasks):
 
     @property
     def title(self) -> str:
-        return "majority of others"
+        return self.name
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         return median_score(bank, self.name, _consensus)

@@ -155,8 +155,7 @@ class Dispersion:
 
     @property
     def title(self) -> str:
-        told = titled(self, "dispersion", normalise="normalised", vectors="{} px")
-        return f"{told} {self.tap}"
+        return titled(self, "dispersion", normalise="normalised", vectors="{} px", tap="@{}")
 
     @property
     def needs(self) -> Needs:

@@ -59,7 +59,7 @@ class HScore(LabelledPixels):
 
     @property
     def title(self) -> str:
-        return self.told("h-score", regularised="reg.")
+        return self.told("h_score", regularised="regularised")
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         return self.judged(bank, lambda moments: _score(moments, self.regularised))

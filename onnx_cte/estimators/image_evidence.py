@@ -25,14 +25,6 @@ from onnx_cte.perturbations.strengths import is_number
 from onnx_cte.types import Observation
 
 Kind = Literal["outline", "between", "ring", "zeboudj", "f", "e"]
-_TITLES = {
-    "outline": "image edges",
-    "between": "image contrast",
-    "ring": "local image contrast",
-    "zeboudj": "zeboudj contrast",
-    "f": "liu-yang f",
-    "e": "region entropy",
-}
 
 
 @dataclass(frozen=True)
@@ -45,8 +37,9 @@ class ImageEvidence:
     not change with brightness and contrast; of a model, the median over the images.
 
     An image that is constant, or holds values that are not finite, is left out. On the others, a
-    model that calls nothing, or everything, foreground has no value, and gets 0 if at least half of
-    the other models see something (`onnx_cte.estimators.silence`).
+    model that calls everything foreground follows nothing of the image and gets 0; one that calls
+    nothing so has no value, and gets 0 if at least half of the other models see something
+    (`onnx_cte.estimators.silence`).
 
     Parameters
     ----------
@@ -100,7 +93,7 @@ class ImageEvidence:
     @property
     def title(self) -> str:
         stated = self.sigma if self.width is None else self.width
-        return _TITLES[self.kind] + ("" if stated is None else f" {stated} px")
+        return self.kind + ("" if stated is None else f" {stated} px")
 
     @property
     def needs(self) -> Needs:
@@ -120,6 +113,8 @@ class ImageEvidence:
 
     def _value(self, seen: Observation) -> float:
         pixels, mask = seen.pixels, seen.reference.classes != 0
+        if mask.all():
+            return 0.0 if mask.size else math.nan
         if self.kind == "outline":
             return outline_rank(pixels, mask, sigma=1.0 if self.sigma is None else self.sigma)
         if self.kind == "between":

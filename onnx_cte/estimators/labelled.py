@@ -68,8 +68,7 @@ class Labelled:
 
     @property
     def title(self) -> str:
-        images = "1 labelled image" if self.k == 1 else f"{self.k} labelled images"
-        return titled(self, images, metric="{}", draws="x{}")
+        return titled(self, f"labelled_{self.k}", metric="{}", draws="x{}")
 
     @property
     def needs(self) -> Needs:
@@ -106,6 +105,13 @@ class Labelled:
             {model: float(median) for model, median in zip(bank, column, strict=True)}
             for column in self._medians(bank).T
         )
+
+    def remarks(self, bank: Bank) -> tuple[str, ...]:
+        """Whether there are as many labelled images as asked for."""
+        there = sum(any(row[i] is not None for row in bank.values()) for i in range(bank.images))
+        if there >= self.k:
+            return ()
+        return (f"{self.k} labelled images asked for, and there are {there}: no score",)
 
     @property
     def _accuracy(self) -> Accuracy:

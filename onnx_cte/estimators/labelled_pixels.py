@@ -46,7 +46,8 @@ class LabelledPixels:
     ----------
     labels : {"truth", "classes", "pseudo"}
         As in `onnx_cte.estimators.sampling.Labels`. With ``pseudo``, a model is judged on those
-        images alone on which it sees foreground and background.
+        images alone on which it sees foreground and background, by whether its own decision can be
+        told from its features: one that is wrong throughout may well be.
     tap : str
         Feature map; by default the last one of the decoder.
     vectors : int, >= 1

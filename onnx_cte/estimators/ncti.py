@@ -69,6 +69,15 @@ class NCTI(LabelledPixels):
     def title(self) -> str:
         return self.told("ncti", dimensions="{}d")
 
+    def remarks(self, bank: Bank) -> tuple[str, ...]:
+        """Whether there are enough models to scale over."""
+        if len(bank) > 2:
+            return ()
+        return (
+            f"its parts are scaled from the lowest to the highest of the models, of which there "
+            f"{'are two' if len(bank) == 2 else 'is one'}; three or more are needed",
+        )
+
     def score(self, bank: Bank) -> Mapping[str, float]:
         tables, counts = pixel_tables(bank, self.measures), bank.counts
         return scaled(

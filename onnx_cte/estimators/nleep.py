@@ -13,7 +13,6 @@ from onnx_cte.estimators.labelled_pixels import LabelledPixels
 from onnx_cte.estimators.leep import NOTHING, Cooccurrence, class_weights
 from onnx_cte.estimators.mixture import Covariance, fitted
 from onnx_cte.estimators.sampling import by_name, check_integer
-from onnx_cte.estimators.titles import titled
 from onnx_cte.perturbations import generator
 
 VARIANCE = 0.8
@@ -74,8 +73,7 @@ class NLEEP(LabelledPixels):
 
     @property
     def title(self) -> str:
-        told = {"components": "{} components", "covariance": "{}", "labels": "{}"}
-        return f"{titled(self, 'nleep', **told, vectors='{} px')} {self.tap}"
+        return self.told("nleep", components="{} components", covariance="{}")
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         pooled = bank.derived(f"posteriors of {self!r}", self._pooled)

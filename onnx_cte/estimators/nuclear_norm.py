@@ -87,7 +87,7 @@ class NuclearNorm:
 
     @property
     def title(self) -> str:
-        return titled(self, "nuclear norm", vectors="{} px")
+        return titled(self, self.name, vectors="{} px")
 
     @property
     def needs(self) -> Needs:

@@ -212,7 +212,7 @@ class OTCE:
             fewest = min((size for size in sizes if size), default=self.pixels)
             if fewest < self.pixels:
                 found.append(
-                    f"otce: the {side} images give {fewest} pixels, fewer than the {self.pixels} "
+                    f"the {side} images give {fewest} pixels, fewer than the {self.pixels} "
                     "asked for; all are taken"
                 )
         return tuple(found)

@@ -70,6 +70,16 @@ class PackedMasks:
         """As `packed_mask`."""
         return packed_mask(seen)
 
+    def remarks(self, bank: Bank) -> tuple[str, ...]:
+        """Whether there are enough models for them to say anything of each other."""
+        if len(bank) > 2:
+            return ()
+        return (
+            f"models are judged by the others of the bank, and there "
+            f"{'are two, each the only judge of the other' if len(bank) == 2 else 'is one'}; three "
+            "or more are needed for an order",
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Crossing:

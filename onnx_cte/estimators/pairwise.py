@@ -35,7 +35,7 @@ class PairwiseAgreement(PackedMasks):
 
     @property
     def title(self) -> str:
-        return "pairwise agreement"
+        return self.name
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         return median_score(bank, self.name, _agreement)

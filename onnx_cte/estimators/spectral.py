@@ -48,7 +48,7 @@ class Spectral(PackedMasks):
 
     @property
     def title(self) -> str:
-        return "spectral meta-learner"
+        return self.name
 
     def score(self, bank: Bank) -> Mapping[str, float]:
         names = list(bank)

@@ -244,7 +244,7 @@ class TransferScore:
     def title(self) -> str:
         return titled(
             self,
-            "transfer score",
+            self.name,
             uniformity="(no uniformity)",
             raised="raised",
             vectors="{} px",

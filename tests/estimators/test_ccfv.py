@@ -469,7 +469,7 @@ def test_more_images_than_asked_for_are_drawn_alike():
     due = one_layer().score(spelled)["model"]
     assert estimator.score(twice)["model"] == pytest.approx(due, rel=1e-12)
     assert estimator.remarks(bank) == (
-        "ccfv: 4 of 8 images are compared with each other; more with the option images",
+        "4 of 8 images are compared with each other; more with the option images",
     )
     assert one_layer().remarks(bank) == ()
 

@@ -194,5 +194,5 @@ def test_bad_options(options, complaint):
 
 def test_what_it_needs_and_is_called():
     assert Dispersion(tap="bottleneck").needs.taps == ("bottleneck",)
-    assert Dispersion().title == "dispersion decoder#-1"
-    assert Dispersion(normalise=True).title == "dispersion normalised decoder#-1"
+    assert Dispersion().title == "dispersion"
+    assert Dispersion(normalise=True).title == "dispersion normalised"

@@ -315,3 +315,11 @@ def test_what_disturbs_features_says_where():
         CTE(perturbations=Nowhere())
     with pytest.raises(OptionError, match="draws is an integer of at least 1, not True"):
         CTE(draws=True)
+
+
+def test_labels_that_no_model_agrees_with_are_doubted():
+    judge = Accuracy()
+    wrong = Bank({"a": [{"value": 0.0}, {"value": float("nan")}], "b": [{"value": 0.0}, None]})
+    assert "f1 is 0 for every model on every image: do the labels" in judge.remarks(wrong)[0]
+    assert judge.remarks(Bank({"a": [{"value": 0.0}, {"value": 0.1}]})) == ()
+    assert judge.remarks(Bank({"a": [{"value": float("nan")}]})) == ()

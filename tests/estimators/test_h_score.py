@@ -119,5 +119,5 @@ def test_shrinkage_is_that_of_scikit_learn(pixels, width):
 def test_options():
     with pytest.raises(OptionError, match="regularised is True or False, not 'yes'"):
         HScore(regularised="yes")
-    assert HScore().title == "h-score"
-    assert HScore(regularised=True).title == "h-score reg."
+    assert HScore().title == "h_score"
+    assert HScore(regularised=True).title == "h_score regularised"

@@ -160,8 +160,8 @@ def test_options_are_used():
 
 def test_titles():
     assert len({ImageEvidence(kind).title for kind in KINDS}) == len(KINDS)
-    assert ImageEvidence("ring", width=3).title == "local image contrast 3 px"
-    assert ImageEvidence(sigma=1.5).title == "image edges 1.5 px"
+    assert ImageEvidence("ring", width=3).title == "ring 3 px"
+    assert ImageEvidence(sigma=1.5).title == "outline 1.5 px"
 
 
 @pytest.mark.parametrize(
@@ -185,3 +185,17 @@ def test_titles():
 def test_bad_options(options, complaint):
     with pytest.raises(OptionError, match=complaint):
         ImageEvidence(**options)
+
+
+@EACH
+def test_a_model_that_calls_everything_foreground_does_not_win_over_blind_ones(kind):
+    estimator = ImageEvidence(kind)
+    assert estimator.measure(everything("a"))["value"] == 0.0
+    assert math.isnan(estimator.measure(nothing("a"))["value"])
+    rows = {"all": [estimator.measure(everything(name)) for name in "ab"]}
+    for blind in ("blind", "blinder"):
+        rows[blind] = [estimator.measure(nothing(name)) for name in "ab"]
+    scores = estimator.score(Bank(rows))
+    assert scores["all"] == 0.0
+    # Half of the others see something: of the whole image, but something.
+    assert scores["blind"] == 0.0

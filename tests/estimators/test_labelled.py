@@ -215,8 +215,15 @@ def test_options(options, complaint):
 
 
 def test_what_it_says_of_itself():
-    assert Labelled().title == "5 labelled images"
-    assert Labelled(1, "map").title == "1 labelled image map"
+    assert Labelled().title == "labelled_5"
+    assert Labelled(1, "map").title == "labelled_1 map"
     assert Labelled(1).measures == Labelled(10).measures != Labelled(draws=9).measures
     assert Labelled.judged_by_draw
     assert Labelled.resamples == 0
+
+
+def test_fewer_images_than_asked_for_are_told():
+    judge = Labelled(3)
+    rows = {"m": [{"value": 0.5, "keys": np.zeros(100), "foreground": 0.1}] * 2 + [None]}
+    assert judge.remarks(Bank(rows)) == ("3 labelled images asked for, and there are 2: no score",)
+    assert Labelled(2).remarks(Bank(rows)) == ()

@@ -193,3 +193,8 @@ def test_options():
         NCTI(dimensions=True)
     assert NCTI(dimensions=8).title == "ncti 8d"
     assert NCTI.resamples == 200
+
+
+def test_too_few_models_to_scale_over_are_told():
+    assert "of which there are two; three or more" in NCTI().remarks(Bank({"a": [], "b": []}))[0]
+    assert NCTI().remarks(Bank({"a": [], "b": [], "c": []})) == ()

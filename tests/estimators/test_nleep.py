@@ -236,8 +236,8 @@ def test_other_labels_and_taps():
     )
     with pytest.raises(ModelError, match="a: labels are needed"):
         NLEEP().measure(unlabelled)
-    assert estimator.title == "nleep pseudo encoder/0"
-    assert NLEEP().title == "nleep decoder#-1"
+    assert estimator.title == "nleep pseudo @encoder/0"
+    assert NLEEP().title == "nleep"
 
 
 def test_what_is_measured_does_not_depend_on_the_mixture():

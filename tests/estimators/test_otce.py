@@ -218,8 +218,8 @@ def test_repeats_are_averaged_and_drawn_alike_for_every_model():
     more = OTCE(pixels=161)
     assert more.score(bank_of(more, target, source))["model"] == pytest.approx(whole, rel=1e-12)
     assert more.remarks(bank_of(more, target, source)) == (
-        "otce: the target images give 160 pixels, fewer than the 161 asked for; all are taken",
-        "otce: the source images give 160 pixels, fewer than the 161 asked for; all are taken",
+        "the target images give 160 pixels, fewer than the 161 asked for; all are taken",
+        "the source images give 160 pixels, fewer than the 161 asked for; all are taken",
     )
 
 

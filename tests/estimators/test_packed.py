@@ -194,3 +194,12 @@ def test_what_is_derived_is_made_once():
     for drawn in (bank, bank.draw([0, 0]), bank.draw([0])):
         assert median_score(drawn, "mine", values) == {"a": 0.25, "b": 0.5, "c": 1.0}
     assert calls == [bank]
+
+
+@pytest.mark.parametrize("make", [PairwiseAgreement, Consensus, STAPLE, Spectral])
+def test_too_few_models_to_judge_each_other_are_told(make):
+    mask = np.array([[0, 1]])
+    one, two, three = (bank_of({f"m{i}": [mask] for i in range(n)}) for n in (1, 2, 3))
+    assert "there is one; three or more" in make().remarks(one)[0]
+    assert "there are two, each the only judge of the other" in make().remarks(two)[0]
+    assert make().remarks(three) == ()

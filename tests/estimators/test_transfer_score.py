@@ -275,5 +275,5 @@ def test_bad_options(options, complaint):
 
 def test_what_it_needs_and_is_called():
     assert TransferScore(tap="bottleneck").needs.taps == ("bottleneck",)
-    assert TransferScore().title == "transfer score"
-    assert TransferScore(uniformity=False).title == "transfer score (no uniformity)"
+    assert TransferScore().title == "transfer_score"
+    assert TransferScore(uniformity=False).title == "transfer_score (no uniformity)"
