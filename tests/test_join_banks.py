@@ -16,7 +16,7 @@ def folders(tmp_path):
         "a,not m,cte,nothing,-0.5,0,0,1.0,1,0.3\n"
         "b,all 3,cte,nothing,1.0,1.0,1.0,1.0,3,0.0\n"
         "a,all 3,leep,labels,0.9,0.9,0.9,1.0,3,0.0\n",
-        "cells": "c,all 4,cte,nothing,0.0,-,0.1,0.5,3,0.2\n",
+        "cells": "c,all 4,cte,nothing,0.0,-,0.1,0.5,3,0.2\nd,all 2,cte,nothing,-,-,-,-,0,-\n",
     }
     for bank, rows in written.items():
         (tmp_path / bank).mkdir()

@@ -2,8 +2,8 @@
 
 Reads ``domains.csv`` in each folder of evaluations and prints, for every estimator, mean and
 standard deviation (ddof 1) over the targets on which a measure is defined, beside the mean tau in
-each bank. An estimator that could not run in some bank is averaged over the others; the number of
-targets stands beside it. Sorted by tau.
+each bank. An estimator that has no score on some targets is averaged over the others; the number of
+those with a tau stands beside it. Sorted by tau.
 
     python tools/join_banks.py evaluation/nuclei evaluation/mito evaluation/cells
     python tools/join_banks.py --out-of-domain evaluation/nuclei evaluation/mito evaluation/cells
@@ -31,9 +31,14 @@ def chosen(folder: Path, *, out_of_domain: bool) -> list[dict[str, str]]:
     return [row for row in rows if row["models"].startswith(kind[row["domain"] in without])]
 
 
+def defined(texts: list[str]) -> list[float]:
+    """The values in cells that are no dashes."""
+    return [float(text) for text in texts if text not in ("", "-", "nan")]
+
+
 def spread(texts: list[str]) -> tuple[float, str]:
     """Mean of the defined values, and it as text with their standard deviation."""
-    values = [float(text) for text in texts if text not in ("", "-", "nan")]
+    values = defined(texts)
     if not values:
         return math.nan, "-"
     deviation = f"{statistics.stdev(values):.2f}" if len(values) > 1 else "-"
@@ -56,7 +61,8 @@ def main(arguments: list[str] | None = None) -> None:
         together = [row for rows in found.values() for row in rows]
         spreads = [spread([row[measure] for row in together]) for measure in MEASURES]
         cells = [spread([r["tau"] for r in found.get(bank, [])])[1] for bank in banks]
-        line = [title, together[0]["needs"], str(len(together)), *(s for _, s in spreads), *cells]
+        targets = str(len(defined([row["tau"] for row in together])))
+        line = [title, together[0]["needs"], targets, *(text for _, text in spreads), *cells]
         table.append((spreads[0][0], line))
     table.sort(key=lambda entry: (math.isnan(entry[0]), -entry[0], entry[1]))
     head = ["estimator", "needs", "targets", *MEASURES, *(f"tau {bank}" for bank in banks)]
