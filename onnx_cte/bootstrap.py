@@ -47,6 +47,8 @@ class Judgement:
     values : mapping of str to float
     seconds : float
         What it took to score the whole bank once.
+    drawn : ndarray of float64, shape (draws, models)
+        Scores of each draw, models in the order of `order`; no rows if there are no draws.
     intervals : mapping of str to (float, float)
         NaN if undefined, if there are fewer than `FEWEST` groups to draw from, or no draws.
     rank_intervals : mapping of str to (int, int)
@@ -87,6 +89,7 @@ class Judgement:
         oriented = np.array([sign * self.values[model] for model in models])
         self.order = sorted(models, key=lambda m: _best_first(sign * self.values[m], m))
         drawn = _draws(bank, estimator, models, groups, seed, draws)
+        self.drawn = drawn[:, [models.index(model) for model in self.order]]
         self.intervals = {m: _interval(drawn[:, i]) for i, m in enumerate(models)}
         self.rank_intervals = _rank_intervals(models, sign * drawn)
         place = {model: i for i, model in enumerate(models)}

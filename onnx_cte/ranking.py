@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onnx_cte.separation import Separation, doubt_about
 from onnx_cte.tables import score_text, span, text_table
 
@@ -104,6 +107,11 @@ class Ranking(Sequence[Score]):
         Score by model of each draw, where draws are alternatives to each other rather than parts
         of one score (which few images were labelled, say); mostly empty. `agreement` is the mean
         over them.
+    drawn : ndarray of float64, shape (draws, models), or None
+        Scores under each bootstrap draw of the images, models in the order of `scores`. Estimators
+        of one run share their draws, row by row (one with fewer has the first of them), so that
+        differences and agreement can be resampled too. None if nothing was resampled, or if the
+        ranking was read from a file: it is not written.
     """
 
     scores: tuple[Score, ...]
@@ -119,6 +127,7 @@ class Ranking(Sequence[Score]):
     separation: Separation | None = None
     needs: tuple[str, ...] = ()
     by_draw: tuple[Mapping[str, float], ...] = ()
+    drawn: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
     @overload
     def __getitem__(self, index: int) -> Score: ...

@@ -108,6 +108,7 @@ def _judged(
         separation=_separation(estimator, bank, judged, scores),
         provenance=_timed(ranking.provenance, run.seconds[number] + judged.seconds),
         by_draw=_alternatives(estimator, bank),
+        drawn=judged.drawn if len(judged.drawn) else None,
     )
 
 

@@ -16,15 +16,19 @@ class Plane:
         The normalised image; for colour, its grey version too.
     targets : ndarray of bool, shape (K, H, W)
         What the network shall say of each pixel; the first target is the foreground.
+    exclusive : bool
+        Whether the targets are classes of which one holds at each pixel; the first is then the
+        background.
     """
 
     variants: tuple[NDArray[np.float32], ...]
     targets: NDArray[np.bool_]
+    exclusive: bool = False
 
     @property
     def foreground(self) -> NDArray[np.bool_]:
         """The foreground, (H, W)."""
-        return self.targets[0]
+        return ~self.targets[0] if self.exclusive else self.targets[0]
 
 
 def draw_batch(
@@ -35,6 +39,7 @@ def draw_batch(
     size: int,
     foreground_chance: float,
     grey_chance: float,
+    intensities: bool = True,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Crops of images drawn with replacement, flipped, rotated and with disturbed intensities.
 
@@ -53,6 +58,8 @@ def draw_batch(
         on any pixel: keeps sparse images from giving empty crops only.
     grey_chance : float
         Chance that a colour image is shown grey; of no effect on planes with one variant.
+    intensities : bool
+        Whether intensities are disturbed; if not, crops are but flipped and rotated.
 
     Returns
     -------
@@ -66,7 +73,7 @@ def draw_batch(
         grey = len(plane.variants) > 1 and rng.random() < grey_chance
         window = _window(plane.foreground, rng, size, foreground_chance)
         crop, target = _turn(plane.variants[grey][:, *window], plane.targets[:, *window], rng)
-        images.append(disturb(crop, rng))
+        images.append(disturb(crop, rng) if intensities else np.ascontiguousarray(crop))
         targets.append(target.astype(np.float32))
     return np.stack(images), np.stack(targets)
 

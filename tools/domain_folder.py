@@ -103,6 +103,22 @@ def read_targets(
     return object_targets(instances, outline=outline)
 
 
+def read_classes(domain: Path, stem: str, count: int) -> NDArray[np.bool_]:
+    """Labels as `count` exclusive classes, (count, H, W): class i is where ``labels/`` holds i.
+
+    Raises
+    ------
+    SystemExit
+        If the labels hold another number.
+    """
+    labels = io.imread(domain / "labels" / f"{stem}.png")
+    if labels.max() >= count:
+        raise SystemExit(
+            f"{domain / 'labels' / stem}.png: found class {labels.max()}, expected 0 to {count - 1}"
+        )
+    return labels[None] == np.arange(count)[:, None, None]
+
+
 def read_instances(domain: Path, stem: str) -> NDArray[np.integer]:
     """Instances (H, W) of an image: of ``labels_instances/`` if there is one, else ``labels/``."""
     apart = domain / "labels_instances"

@@ -21,13 +21,16 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from normalising import normalised, step_of, told
 from targets import CHANNELS
 from torch import Tensor, nn
-from train_unet import EPS, HIGH, LOW, scale_range
 from unet import UNet
 from zoo_folder import describe, read_origin, simulate, update_index
 
 OPSET = 18
+BACKGROUND = "background"
+"""The role of the first of several classes."""
+
 TOLERANCE = 1e-4
 PARITY_SHAPES = ((1, 64, 64), (1, 256, 320), (2, 128, 128))
 """Batch, height and width of the inputs on which torch and ONNX Runtime are compared."""
@@ -52,15 +55,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     in_zoo = options.sigmoid == "zoo"
-    exported = network if in_zoo else nn.Sequential(network, nn.Sigmoid()).eval()
+    last = nn.Softmax(1) if trained["settings"].get("classes") else nn.Sigmoid()
+    exported = network if in_zoo else nn.Sequential(network, last).eval()
     export(exported, trained["channels"], folder / "weights.onnx")
     for shape, difference in parity(exported, trained["channels"], folder / "weights.onnx").items():
         print(f"{folder.name}: {shape}: largest |torch - onnxruntime| {difference:.1e}")
         if not difference <= TOLERANCE:
             raise SystemExit(f"{folder}: {shape}: differs by more than {TOLERANCE}")
     image = simulate(origin)
+    how = trained["settings"].get("normalize", "percentile")
     with torch.inference_mode():
-        output = torch.sigmoid(network(torch.from_numpy(scale_range(image))))
+        output = last(network(torch.from_numpy(normalised(image, how))))
     np.save(folder / "test_input.npy", image)
     np.save(folder / "test_output.npy", output.numpy())
     (folder / "README.md").write_text(readme(folder.name, origin, trained, in_zoo))
@@ -70,9 +75,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         origin,
         channels=trained["channels"],
         multiple=network.multiple,
-        percentiles=(LOW, HIGH, EPS),
+        normalisation=step_of(how),
         opset=OPSET,
-        sigmoid_in_zoo=in_zoo,
+        last_in_zoo=in_zoo,
+        exclusive=bool(trained["settings"].get("classes")),
         outputs=_outputs(trained),
         decoder=trained.get("decoder"),
         trained_on=(trained["domain"], *also) if (also := trained.get("also")) else (),
@@ -87,7 +93,12 @@ def load_network(trained: Mapping[str, Any]) -> UNet:
     """The network of a checkpoint of ``train_unet.py``, in evaluation mode."""
     settings = trained["settings"]
     network = UNet(
-        trained["channels"], settings["features"], settings["dropout"], len(_outputs(trained))
+        trained["channels"],
+        settings["features"],
+        settings["dropout"],
+        len(_outputs(trained)),
+        residual=settings.get("residual", False),
+        upsample=settings.get("upsample", "nearest"),
     )
     network.load_state_dict(trained["weights"])
     return network.eval()
@@ -132,15 +143,17 @@ def readme(name: str, origin: Mapping[str, Any], trained: Mapping[str, Any], in_
     settings = trained["settings"]
     levels = ", ".join(map(str, settings["features"]))
     crop = settings["crop"]
+    last = "softmax" if settings.get("classes") else "sigmoid"
+    full = settings.get("augment", "full") == "full"
     paragraphs = [
         f"# {origin['title']}" + (" (objects)" if trained["settings"].get("objects") else ""),
         f"`{name}` is a small 2-D U-Net ({len(settings['features'])} levels of {levels} channels, "
         f"channel dropout {settings['dropout']} at the bottleneck) that gives the probability of "
         f"the {' and of the '.join(_outputs(trained))}. "
         + (
-            "The graph ends in logits; the sigmoid is a postprocessing step of `bioimageio.yaml`. "
+            f"The graph ends in logits; the {last} is a postprocessing step of `bioimageio.yaml`. "
             if in_zoo
-            else "The sigmoid is part of the graph. "
+            else f"The {last} is part of the graph. "
         )
         + _meaning(trained),
         "## Training",
@@ -150,17 +163,16 @@ def readme(name: str, origin: Mapping[str, Any], trained: Mapping[str, Any], in_
         + (f", doi:{origin['doi']}." if "doi" in origin else ".")
         + (f" And on `{'`, `'.join(also)}`." if (also := trained.get("also")) else ""),
         f"Trained on {trained['train_images']} images for {settings['steps']} steps of "
-        f"{settings['batch']} crops of {crop}x{crop} pixels with seed {settings['seed']}: binary "
-        "cross-entropy plus Dice loss; flips, quarter turns, gamma, contrast, brightness and "
-        "noise."
+        f"{settings['batch']} crops of {crop}x{crop} pixels with seed {settings['seed']}: "
+        f"cross-entropy plus Dice loss; flips, quarter turns"
+        + (", gamma, contrast, brightness and noise." if full else "; intensities as they are.")
         + (
             f" A share of {settings['grey_chance']} of the crops was shown grey in all three "
             "channels, so that a grey image repeated three times can be used too."
             if trained["channels"] == 3
             else ""
         ),
-        f"Input: each image is scaled so that its percentiles {LOW:g} and {HIGH:g} become 0 and 1, "
-        "over all channels and pixels, and not clipped.",
+        told(settings.get("normalize", "percentile")),
         "## Validation",
         f"F1 of the foreground pixels on {trained['judged_images']} images of the same domain that "
         f"played no part in training or in any choice: mean {trained['mean']:.3f}, median "
@@ -184,12 +196,16 @@ def readme(name: str, origin: Mapping[str, Any], trained: Mapping[str, Any], in_
 
 def _outputs(trained: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the network's outputs."""
+    if classes := trained["settings"].get("classes"):
+        return (BACKGROUND, *classes)
     return CHANNELS if trained["settings"].get("objects") else CHANNELS[:1]
 
 
 def _meaning(trained: Mapping[str, Any]) -> str:
     """How the maps are read, for the documentation."""
     settings = trained["settings"]
+    if settings.get("classes"):
+        return "Of the classes the most likely one is taken."
     if not settings.get("objects"):
         return "The foreground is where the probability exceeds 0.5; touching objects stay joined."
     drawn = (
@@ -230,7 +246,7 @@ def _parser() -> argparse.ArgumentParser:
         "--sigmoid",
         choices=["zoo", "graph"],
         default="zoo",
-        help="a postprocessing step of the description, or part of the graph",
+        help="the sigmoid (of classes, the softmax): a step of the description, or in the graph",
     )
     models = Path(__file__).resolve().parent.parent / "models"
     add("--origins", type=Path, default=models / "origins.toml", help="data, licences, citations")

@@ -20,16 +20,20 @@ Counts = tuple[int, int, int]
 """True positive, false positive and false negative pixels."""
 
 
-def probability(network: UNet, image: NDArray[np.float32]) -> NDArray[np.float32]:
+def probability(
+    network: UNet, image: NDArray[np.float32], *, exclusive: bool = False
+) -> NDArray[np.float32]:
     """Probabilities (K, H, W) of the outputs for a normalised (C, H, W) image of any size.
 
-    The image is mirrored at its lower and right border to the next size the network takes.
+    If `exclusive`, of classes that sum to one. The image is mirrored at its lower and right border to the next size the network takes.
     """
     height, width = image.shape[-2:]
     pad = [(0, 0), *((0, -side % network.multiple) for side in (height, width))]
     tensor = torch.from_numpy(np.pad(image, pad, mode="reflect"))[None]
     with torch.inference_mode():
-        return torch.sigmoid(network(tensor))[0, :, :height, :width].numpy()
+        logits = network(tensor)
+        maps = torch.softmax(logits, 1) if exclusive else torch.sigmoid(logits)
+        return maps[0, :, :height, :width].numpy()
 
 
 def count(probabilities: NDArray[np.float32], targets: NDArray[np.bool_]) -> list[Counts]:

@@ -30,14 +30,20 @@ from typing import Any
 import numpy as np
 import torch
 from augmentation import Plane, draw_batch
-from domain_folder import hold_out, read_image, read_instances, read_split, read_targets, take
+from domain_folder import (
+    hold_out,
+    read_classes,
+    read_image,
+    read_instances,
+    read_split,
+    read_targets,
+    take,
+)
 from judging import compare_objects, count, f1, mean_scores, probability, summarise
+from normalising import NORMALISATIONS, normalised
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from unet import UNet
-
-LOW, HIGH, EPS = 1.0, 99.8, 1e-6
-"""Percentiles and guard of the zoo's step ``scale_range``, over all axes of an image."""
+from unet import UPSAMPLING, UNet
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in a grey image (ITU-R BT.601)."""
@@ -48,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(argv)
     torch.set_num_threads(options.threads)
     torch.use_deterministic_algorithms(True)
+    if options.classes and (options.objects or options.also):
+        raise SystemExit("--classes: learned of one domain, and without --objects; leave these out")
     rows = read_split(options.domain)
     train = [row for row in rows if row["split"] == "train"]
     judged, judged_on = [row for row in rows if row["split"] == "test"], "test"
@@ -72,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "train_images": len(planes),
         "judged_images": len(judged),
         "seconds": round(seconds, 1),
-        "channels": network.down[0][0].in_channels,
+        "channels": planes[0].variants[0].shape[0],
         "settings": settings,
         "torch": str(torch.__version__),
         "losses": losses,
@@ -83,26 +91,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{summary['mean']:.4f}, median {summary['median']:.4f}, pooled {summary['pooled']:.4f}; "
         f"trained for {seconds:.0f} s"
     )
+    for name, of_class in summary.get("classes", {}).items():
+        print(f"{report['domain']}: {name}: F1 mean {of_class['mean']:.4f}")
     if options.objects:
         found = ", ".join(f"{name} {value:.4f}" for name, value in summary["objects"].items())
         print(f"{report['domain']}: boundary F1 {summary['boundary']['mean']:.4f}; {found}")
-
-
-def scale_range(image: NDArray[Any]) -> NDArray[np.float32]:
-    """The zoo's ``scale_range`` over all axes of one image: not clipped.
-
-    Parameters
-    ----------
-    image : ndarray, any shape, any real dtype
-
-    Returns
-    -------
-    ndarray of float32
-        ``(image - low) / (high - low + eps)``, low and high being percentiles of the image.
-    """
-    image = image.astype(np.float32)
-    low, high = np.percentile(image, [LOW, HIGH])
-    return ((image - low) / (high - low + EPS)).astype(np.float32)
 
 
 def fit(
@@ -128,11 +121,17 @@ def fit(
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
     network = UNet(
-        planes[0].variants[0].shape[0], options.features, options.dropout, len(planes[0].targets)
+        planes[0].variants[0].shape[0],
+        options.features,
+        options.dropout,
+        len(planes[0].targets),
+        residual=options.residual,
+        upsample=options.upsample,
     )
     if options.crop % network.multiple:
         raise SystemExit(f"--crop {options.crop}: expected a multiple of {network.multiple}")
-    network.to(memory_format=torch.channels_last).train()
+    device = torch.device(options.device)
+    network.to(device, memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(network.parameters(), options.rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, options.rate, total_steps=options.steps, pct_start=0.2
@@ -146,10 +145,12 @@ def fit(
             size=options.crop,
             foreground_chance=options.foreground_chance,
             grey_chance=options.grey_chance,
+            intensities=options.augment == "full",
         )
         optimiser.zero_grad()
-        logits = network(torch.from_numpy(images).to(memory_format=torch.channels_last))
-        loss = bce_dice(logits, torch.from_numpy(targets))
+        shown = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
+        loss_of = ce_dice if options.classes else bce_dice
+        loss = loss_of(network(shown), torch.from_numpy(targets).to(device))
         loss.backward()
         optimiser.step()
         schedule.step()
@@ -159,7 +160,7 @@ def fit(
             recent = []
             spent = time.perf_counter() - started
             print(f"step {step}: loss {losses[-1][1]:.4f}, {spent:.0f} s", file=sys.stderr)
-    network.to(memory_format=torch.contiguous_format)
+    network.to("cpu", memory_format=torch.contiguous_format)
     return network.eval(), time.perf_counter() - started, losses
 
 
@@ -177,6 +178,17 @@ def bce_dice(logits: Tensor, targets: Tensor) -> Tensor:
     return torch.stack(losses).mean()
 
 
+def ce_dice(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy plus one minus the soft Dice coefficient, mean over the classes.
+
+    Of two tensors (N, K, H, W); exactly one of the K targets is 1 at a pixel.
+    """
+    likely = torch.softmax(logits, 1)
+    overlap = (likely * targets).sum((0, 2, 3))
+    dice = (2 * overlap + 1) / (likely.sum((0, 2, 3)) + targets.sum((0, 2, 3)) + 1)
+    return nn.functional.cross_entropy(logits, targets) + (1 - dice).mean()
+
+
 def judge(network: UNet, options: argparse.Namespace, stems: Sequence[str]) -> dict[str, Any]:
     """Compare what the network says of images with the truth.
 
@@ -186,8 +198,11 @@ def judge(network: UNet, options: argparse.Namespace, stems: Sequence[str]) -> d
         ``mean``, ``median`` and ``pooled`` F1 of the foreground pixels at P > 0.5, and ``images``,
         that of each image. With `--objects` also ``boundary`` (the three of its pixels),
         ``objects`` (the means of the scores of objects), ``decoder`` (what made the objects) and
-        ``object_images`` (their scores of each image).
+        ``object_images`` (their scores of each image). With `--classes` also ``classes``: the
+        three numbers of each class.
     """
+    if options.classes:
+        return _judge_classes(network, options, stems)
     counts, found = {}, {}
     decoder = {
         "name": "foreground_boundary",
@@ -195,8 +210,7 @@ def judge(network: UNet, options: argparse.Namespace, stems: Sequence[str]) -> d
         "connectivity": options.connectivity,
     }
     for stem in stems:
-        image = scale_range(read_image(options.domain / "images" / f"{stem}.png"))
-        maps = probability(network, image)
+        maps = probability(network, _normalised(options, stem))
         counts[stem] = count(maps, _targets(options, stem))
         if options.objects:
             instances = read_instances(options.domain, stem)
@@ -212,6 +226,27 @@ def judge(network: UNet, options: argparse.Namespace, stems: Sequence[str]) -> d
         report["object_images"] = found
         report["decoder"] = decoder
     return report
+
+
+def _judge_classes(
+    network: UNet, options: argparse.Namespace, stems: Sequence[str]
+) -> dict[str, Any]:
+    """As `judge`, of classes of which the most likely one is taken."""
+    foreground, classes = {}, {}
+    for stem in stems:
+        maps = probability(network, _normalised(options, stem), exclusive=True)
+        chosen = maps.argmax(0)[None] == np.arange(len(maps))[:, None, None]
+        truth = _targets(options, stem)
+        classes[stem] = count(chosen[1:].astype(np.float32), truth[1:])
+        (foreground[stem],) = count((~chosen[:1]).astype(np.float32), ~truth[:1])
+    return {
+        **summarise(foreground),
+        "images": {stem: f1(*pixels) for stem, pixels in foreground.items()},
+        "classes": {
+            name: summarise({stem: of_image[place] for stem, of_image in classes.items()})
+            for place, name in enumerate(options.classes)
+        },
+    }
 
 
 def save(out: Path, network: UNet, report: Mapping[str, Any]) -> None:
@@ -236,16 +271,24 @@ def _also(options: argparse.Namespace, text: str) -> argparse.Namespace:
 def _plane(options: argparse.Namespace, stem: str) -> Plane:
     """One image of a domain with all that training needs."""
     image = read_image(options.domain / "images" / f"{stem}.png")
-    variants = [scale_range(image)]
+    variants = [normalised(image, options.normalize)]
     if len(image) == 3:
         grey = np.tensordot(LUMA, image.astype(np.float32), 1)
         # Made grey before it is normalised, as a grey image given by a user would be.
-        variants.append(np.repeat(scale_range(grey)[None], 3, axis=0))
-    return Plane(tuple(variants), _targets(options, stem))
+        variants.append(np.repeat(normalised(grey, options.normalize)[None], 3, axis=0))
+    return Plane(tuple(variants), _targets(options, stem), bool(options.classes))
+
+
+def _normalised(options: argparse.Namespace, stem: str) -> NDArray[np.float32]:
+    """One image of a domain as the network is to see it, (C, H, W)."""
+    image = read_image(options.domain / "images" / f"{stem}.png")
+    return normalised(image, options.normalize)
 
 
 def _targets(options: argparse.Namespace, stem: str) -> NDArray[np.bool_]:
-    """What the network shall say of one image, (1 or 2, H, W)."""
+    """What the network shall say of one image, (K, H, W)."""
+    if options.classes:
+        return read_classes(options.domain, stem, 1 + len(options.classes))
     boundary = options.boundary if options.objects else "none"
     return read_targets(options.domain, stem, boundary, options.outline)
 
@@ -276,6 +319,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER[=labels]",
         help="train on this domain too; =labels as in --boundary. May be repeated",
     )
+    add("--normalize", choices=NORMALISATIONS, default="percentile", help="how images are scaled")
+    add(
+        "--augment",
+        choices=["full", "geometric"],
+        default="full",
+        help="disturb intensities too, or only flip and rotate",
+    )
+    add("--residual", action="store_true", help="a shortcut around each level's convolutions")
+    add("--upsample", choices=UPSAMPLING, default="nearest", help="how levels are enlarged")
+    add(
+        "--classes",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="learn exclusive classes: labels/ holds 0 for background, 1 for the first name, ...",
+    )
     add("--objects", action="store_true", help="learn foreground and boundary from instances")
     add(
         "--boundary",
@@ -292,6 +351,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of --objects: whether pixels of an object may hang together by a corner alone",
     )
     add("--threads", type=int, default=2, help="threads of torch")
+    add("--device", default="cpu", choices=["cpu", "cuda"], help="where the network is trained")
     return parser
 
 

@@ -1,9 +1,12 @@
-"""A small 2-D U-Net with channel dropout at its bottleneck."""
+"""A small 2-D U-Net with channel dropout at its bottleneck, and its common variants."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+
+UPSAMPLING = ("nearest", "bilinear", "transposed")
 
 
 class UNet(nn.Module):
@@ -12,7 +15,8 @@ class UNet(nn.Module):
     Each level holds two 3x3 convolutions, each without bias and followed by batch normalisation
     and ReLU; levels are joined by 2x2 max-pooling on the way down and by nearest up-sampling and
     concatenation on the way up. The lowest level, the bottleneck, ends in `Dropout2d`, so that the
-    decoder learns to do without whole channels.
+    decoder learns to do without whole channels. Variants: levels with a shortcut around their
+    convolutions, and bilinear or learned up-sampling.
 
     Parameters
     ----------
@@ -24,6 +28,10 @@ class UNet(nn.Module):
         Rate of the channel dropout at the bottleneck, in [0, 1).
     outputs : int
         Channels of the output.
+    residual : bool
+        Add the input of each level, through a 1x1 convolution, to the output of its two.
+    upsample : {"nearest", "bilinear", "transposed"}
+        How a level is brought to the size of the one above.
 
     Raises
     ------
@@ -32,7 +40,14 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self, channels: int, features: Sequence[int], dropout: float, outputs: int = 1
+        self,
+        channels: int,
+        features: Sequence[int],
+        dropout: float,
+        outputs: int = 1,
+        *,
+        residual: bool = False,
+        upsample: str = "nearest",
     ) -> None:
         super().__init__()
         if len(features) < 2 or min(features) < 1:
@@ -45,16 +60,24 @@ class UNet(nn.Module):
                 f"found channels={channels}, outputs={outputs} and dropout={dropout}, expected "
                 "channels >= 1, outputs >= 1 and 0 <= dropout < 1"
             )
+        if upsample not in UPSAMPLING:
+            raise ValueError(f"upsample: found '{upsample}', expected {', '.join(UPSAMPLING)}")
         self.multiple = 2 ** (len(features) - 1)
+        self.upsample = upsample
+        level = _Residual if residual else _double_conv
         widths = [channels, *features]
         self.down = nn.ModuleList(
-            _double_conv(above, here) for above, here in zip(widths, features, strict=False)
+            level(above, here) for above, here in zip(widths, features, strict=False)
         )
         self.drop = nn.Dropout2d(dropout)
         self.up = nn.ModuleList(
-            _double_conv(below + here, here)
+            level(below + here, here)
             for below, here in zip(features[:0:-1], features[-2::-1], strict=True)
         )
+        if upsample == "transposed":
+            self.widen = nn.ModuleList(
+                nn.ConvTranspose2d(below, below, 2, stride=2) for below in features[:0:-1]
+            )
         self.head = nn.Conv2d(features[0], outputs, 1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -76,10 +99,31 @@ class UNet(nn.Module):
             skips.append(value)
             value = nn.functional.max_pool2d(value, 2)
         value = self.drop(self.down[-1](value))
-        for level, skip in zip(self.up, reversed(skips), strict=True):
-            value = nn.functional.interpolate(value, scale_factor=2.0, mode="nearest")
-            value = level(torch.cat([value, skip], dim=1))
+        for place, (level, skip) in enumerate(zip(self.up, reversed(skips), strict=True)):
+            value = level(torch.cat([self._wider(value, place), skip], dim=1))
         return self.head(value)
+
+    def _wider(self, value: Tensor, place: int) -> Tensor:
+        """A map at twice its size."""
+        if self.upsample == "transposed":
+            return self.widen[place](value)
+        if self.upsample == "bilinear":
+            return nn.functional.interpolate(
+                value, scale_factor=2.0, mode="bilinear", align_corners=False
+            )
+        return nn.functional.interpolate(value, scale_factor=2.0, mode="nearest")
+
+
+class _Residual(nn.Module):
+    """Two convolutions, and their input added through a 1x1 convolution."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.convolutions = _double_conv(inputs, outputs)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, value: Tensor) -> Tensor:
+        return self.convolutions(value) + self.shortcut(value)
 
 
 def _double_conv(inputs: int, outputs: int) -> nn.Sequential:

@@ -91,9 +91,10 @@ def describe(
     *,
     channels: int,
     multiple: int,
-    percentiles: tuple[float, float, float],
+    normalisation: Mapping[str, Any],
     opset: int,
-    sigmoid_in_zoo: bool,
+    last_in_zoo: bool,
+    exclusive: bool = False,
     outputs: Sequence[str] = ("foreground",),
     decoder: Mapping[str, Any] | None = None,
     trained_on: Sequence[str] = (),
@@ -112,12 +113,14 @@ def describe(
         1 (grey) or 3 (red, green, blue).
     multiple : int
         Sides of the input are a multiple of it.
-    percentiles : (low, high, eps)
-        Of the step ``scale_range``.
+    normalisation : mapping
+        The step of the format that scales the input.
     opset : int
         Of the ONNX file.
-    sigmoid_in_zoo : bool
-        Whether the graph ends in logits and the sigmoid is a postprocessing step.
+    last_in_zoo : bool
+        Whether the graph ends in logits and the sigmoid, or softmax, is a postprocessing step.
+    exclusive : bool
+        Whether the outputs are classes, of which one holds at each pixel: a softmax, no sigmoid.
     outputs : sequence of str
         Names of the output's channels, each a probability; the first names the output.
     decoder : mapping, optional
@@ -130,16 +133,7 @@ def describe(
     SystemExit
         If the zoo's library does not accept the description.
     """
-    low, high, eps = percentiles
-    scale = {
-        "id": "scale_range",
-        "kwargs": {
-            "axes": ["channel", "y", "x"],
-            "min_percentile": low,
-            "max_percentile": high,
-            "eps": eps,
-        },
-    }
+    last = {"id": "softmax", "kwargs": {"axis": "channel"}} if exclusive else {"id": "sigmoid"}
     task = "instance-segmentation" if decoder else "semantic-segmentation"
     size = {"min": -(-SMALLEST // multiple) * multiple, "step": multiple}
     content = {
@@ -171,7 +165,7 @@ def describe(
                 ],
                 "test_tensor": _reference(folder / "test_input.npy"),
                 "data": {"type": "float32"},
-                "preprocessing": [_to_float32(), scale, _to_float32()],
+                "preprocessing": [_to_float32(), dict(normalisation), _to_float32()],
             }
         ],
         "outputs": [
@@ -194,7 +188,7 @@ def describe(
                 "test_tensor": _reference(folder / "test_output.npy"),
                 "data": {"type": "float32", "range": [0.0, 1.0]},
                 "postprocessing": [
-                    *([{"id": "sigmoid"}] if sigmoid_in_zoo else []),
+                    *([last] if last_in_zoo else []),
                     _to_float32(),
                 ],
             }
