@@ -2,7 +2,7 @@
 
 >>> import onnx_cte as oc
 >>> models = oc.open_models("models/nuclei")  # doctest: +SKIP
->>> ranking = oc.rank(models, oc.Images("plate7/*.tif"), oc.CTE())  # doctest: +SKIP
+>>> ranking = oc.rank(models, oc.Images("plate7/*.tif"), oc.Credibility())  # doctest: +SKIP
 >>> print(ranking)  # doctest: +SKIP
 """
 
@@ -24,8 +24,16 @@ from onnx_cte.errors import (
     OutputError,
     SelfTestFailed,
 )
-from onnx_cte.estimators import CTE, Accuracy, Confidence, estimator_named, parse_estimator
+from onnx_cte.estimators import (
+    CTE,
+    Accuracy,
+    Confidence,
+    Credibility,
+    estimator_named,
+    parse_estimator,
+)
 from onnx_cte.estimators.atc import ATC
+from onnx_cte.estimators.boundary import Boundary
 from onnx_cte.estimators.ccfv import CCFV
 from onnx_cte.estimators.consensus import Consensus
 from onnx_cte.estimators.contrastive import Contrastive
@@ -49,6 +57,7 @@ from onnx_cte.estimators.staple import STAPLE
 from onnx_cte.estimators.transfer_score import TransferScore
 from onnx_cte.estimators.tta import TestTimeAgreement
 from onnx_cte.estimators.variance import PerturbationVariance
+from onnx_cte.estimators.vote import Vote
 from onnx_cte.features import FeatureMap
 from onnx_cte.images import Images
 from onnx_cte.metrics.masks import (
@@ -99,12 +108,14 @@ __all__ = [
     "Agreement",
     "Bank",
     "BlackBox",
+    "Boundary",
     "Brightness",
     "CTEError",
     "Confidence",
     "Consensus",
     "Contrast",
     "Contrastive",
+    "Credibility",
     "Decoder",
     "DescriptorError",
     "DeviceError",
@@ -158,6 +169,7 @@ __all__ = [
     "TestTimeAgreement",
     "TransferScore",
     "View",
+    "Vote",
     "agreement",
     "average_precision",
     "bundled_models",

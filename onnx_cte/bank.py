@@ -139,10 +139,11 @@ class Bank(Mapping[str, Sequence[Evidence | None]]):
         return self._columns[name]
 
     def draw(self, images: Sequence[int] | NDArray[np.intp]) -> "Bank":
-        """The same models on other images: indices of images, repetition allowed."""
-        if self._drawn_from is not None:
-            raise ValueError("draw from the whole bank, not from a draw")
+        """The same models on other images: indices of these images, repetition allowed.
+
+        A draw from a draw is one from the whole bank, and so shares what is derived from it.
+        """
         drawn = Bank({}, self.source)
         drawn._evidence = self._evidence
-        drawn._drawn_from = (self, np.asarray(images, dtype=np.intp))
+        drawn._drawn_from = (self.whole, self.indices[np.asarray(images, dtype=np.intp)])
         return drawn

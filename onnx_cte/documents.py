@@ -45,6 +45,11 @@ def ranking_to_json(ranking: Ranking) -> dict[str, Any]:
             for rank, score in enumerate(ranking, 1)
         ],
         "undecided": [list(pair) for pair in ranking.undecided],
+        "sampled": ranking.sampled,
+        "images_to_tell": [
+            {"better": better, "worse": worse, "more_images": more}
+            for better, worse, more in ranking.images_to_tell
+        ],
         "separation": _separation_to_json(ranking.separation),
         "by_draw": [
             {model: null(value) for model, value in draw.items()} for draw in ranking.by_draw
@@ -87,6 +92,11 @@ def ranking_from_json(document: Mapping[str, Any]) -> Ranking:
             by_draw=tuple(
                 {model: _nan(value) for model, value in draw.items()}
                 for draw in document.get("by_draw", ())
+            ),
+            sampled=document.get("sampled", 0),
+            images_to_tell=tuple(
+                (pair["better"], pair["worse"], pair["more_images"])
+                for pair in document.get("images_to_tell", ())
             ),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:

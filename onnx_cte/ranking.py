@@ -112,6 +112,13 @@ class Ranking(Sequence[Score]):
         of one run share their draws, row by row (one with fewer has the first of them), so that
         differences and agreement can be resampled too. None if nothing was resampled, or if the
         ranking was read from a file: it is not written.
+    sampled : int
+        How many images the bootstrap draws from, several of one file counting as one; 0 if nothing
+        was resampled, as of too few.
+    images_to_tell : tuple of (better, worse, more)
+        For the undecided pairs, how many more images (or files, see `sampled`) would tell them
+        apart if their scores differ as they do on these (`onnx_cte.sample_size.more_images`). Left
+        out are pairs that no number would, for their scores are equal or undefined.
     """
 
     scores: tuple[Score, ...]
@@ -128,6 +135,8 @@ class Ranking(Sequence[Score]):
     needs: tuple[str, ...] = ()
     by_draw: tuple[Mapping[str, float], ...] = ()
     drawn: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+    sampled: int = 0
+    images_to_tell: tuple[tuple[str, str, int], ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> Score: ...

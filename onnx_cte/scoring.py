@@ -13,6 +13,7 @@ from onnx_cte.bootstrap import Judgement
 from onnx_cte.errors import FATAL, NothingToRank, OptionError, reason_of
 from onnx_cte.measuring import Measurements
 from onnx_cte.ranking import Ranking, Score
+from onnx_cte.sample_size import more_images
 from onnx_cte.separation import Separation, separation
 from onnx_cte.types import Estimator
 
@@ -52,10 +53,7 @@ def rankings_of(
             first.setdefault(name, reason)
         reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(first.items()))
         raise NothingToRank(f"none of {len(first)} models can be used; {reasons}")
-    usable = [i for i in range(len(run.refs)) if i not in run.unusable]
-    names = [run.refs[i].name for i in usable]
-    groups = [run.refs[i].group or run.refs[i].name for i in usable]
-    banks = _Banks(run, usable)
+    banks = Banks(run)
     rankings = []
     for number, estimator in enumerate(run.estimators):
         ranking = Ranking(
@@ -72,7 +70,7 @@ def rankings_of(
         if run.evidence[number]:
             bank = banks.of(number)
             try:
-                ranking = _judged(run, number, bank, groups, names, ranking)
+                ranking = _judged(run, number, bank, banks, ranking)
             except (*FATAL, OptionError):
                 raise
             except Exception as error:
@@ -90,14 +88,13 @@ def _judged(
     run: Measurements,
     number: int,
     bank: Bank,
-    groups: Sequence[str],
-    names: Sequence[str],
+    banks: "Banks",
     ranking: Ranking,
 ) -> Ranking:
     """The ranking with what an estimator says of its bank."""
     estimator = run.estimators[number]
-    judged = Judgement(bank, estimator, groups, run.seed)
-    scores = tuple(_score(run, number, judged, bank, model, names) for model in judged.order)
+    judged = Judgement(bank, estimator, banks.groups, run.seed)
+    scores = tuple(_score(run, number, judged, bank, model, banks.names) for model in judged.order)
     # Optional, as below.
     remarks = getattr(estimator, "remarks", None)
     return replace(
@@ -109,19 +106,37 @@ def _judged(
         provenance=_timed(ranking.provenance, run.seconds[number] + judged.seconds),
         by_draw=_alternatives(estimator, bank),
         drawn=judged.drawn if len(judged.drawn) else None,
+        sampled=judged.sampled,
+        images_to_tell=_images_to_tell(judged),
     )
 
 
-class _Banks:
-    """Banks of evidence; estimators that share evidence, served by the same models, share one."""
+class Banks:
+    """Banks of evidence; estimators that share evidence, served by the same models, share one.
 
-    def __init__(self, run: Measurements, usable: Sequence[int]) -> None:
-        self._run, self._usable = run, usable
+    Parameters
+    ----------
+    run : Measurements
+        All models measured.
+
+    Attributes
+    ----------
+    names : list of str
+        Images that could be used, in the order in which evidence is aligned.
+    groups : list of str
+        For each of them, what is drawn together.
+    """
+
+    def __init__(self, run: Measurements) -> None:
+        self._run = run
+        self._usable = [i for i in range(len(run.refs)) if i not in run.unusable]
+        self.names = [run.refs[i].name for i in self._usable]
+        self.groups = [run.refs[i].group or run.refs[i].name for i in self._usable]
         self._group = {number: group for group in run.groups for number in group.members}
         self._made: dict[tuple[str, tuple[str, ...], bool], Bank] = {}
 
     def of(self, number: int) -> Bank:
-        """The bank of an estimator, by its place in the run."""
+        """The bank of an estimator, by its place in the run; of those models that could serve."""
         evidence = self._run.evidence[number]
         source = {name: self._run.source_evidence[number].get(name, []) for name in evidence}
         compares = self._run.estimators[number].needs.source
@@ -130,6 +145,16 @@ class _Banks:
             rows = {name: [row[i] for i in self._usable] for name, row in evidence.items()}
             self._made[key] = Bank(rows, source if compares else None)
         return self._made[key]
+
+
+def _images_to_tell(judged: Judgement) -> tuple[tuple[str, str, int], ...]:
+    """How many more images each undecided pair would take, where any number would do."""
+    taken = (
+        (better, worse, more_images(contrast, judged.sampled))
+        for better, worse in judged.undecided
+        if (contrast := judged.contrasts.get((better, worse))) is not None
+    )
+    return tuple((better, worse, more) for better, worse, more in taken if more is not None)
 
 
 def _timed(made_with: Mapping[str, Any], seconds: float) -> dict[str, Any]:

@@ -38,7 +38,8 @@ MAY_IMPORT = {  # room: the rooms it may use
     "postprocessing": {"errors", "stating", "types"},
     "segmenters": {"errors", "features", "needs", "types", "descriptor", "preprocessing", "tiling"}
     | {"graph", "perturbations", "postprocessing", "sessions"},
-    "bootstrap": {"bank", "errors", "types"},
+    "sample_size": set(),
+    "bootstrap": {"bank", "errors", "sample_size", "types"},
     "agreement": {"correlation", "errors", "ranking", "tables"},
     "documents": {"errors", "ranking", "agreement", "separation"},
     "report": {"agreement", "documents", "errors", "ranking"},
@@ -48,7 +49,8 @@ MAY_IMPORT = {  # room: the rooms it may use
     "predicting": {"errors", "needs", "types"},
     "provenance": set(),
     "measuring": {"errors", "needs", "types", "bank", "evidence", "provenance"},
-    "scoring": {"bank", "bootstrap", "errors", "measuring", "ranking", "separation", "types"},
+    "scoring": {"bank", "bootstrap", "errors", "measuring", "ranking", "sample_size"}
+    | {"separation", "types"},
     "runner": {"errors", "types", "bootstrap", "evidence", "measuring"}
     | {"provenance", "ranking", "scoring"},
     "sweep": {"bootstrap", "errors", "estimators", "needs", "perturbations", "ranking", "runner"}
@@ -68,7 +70,7 @@ DOORS = {  # the only rooms that may import a heavy or replaceable package
     "tifffile": {"images"},
     "PIL": {"images", "cli"},
     "imagecodecs": {"images"},
-    "scipy": {"estimators", "metrics", "postprocessing", "simulation"},
+    "scipy": {"estimators", "metrics", "postprocessing", "sample_size", "simulation"},
     "ot": {"estimators"},
     "sqlite3": {"evidence"},
     "threadpoolctl": {"runner"},

@@ -1,6 +1,8 @@
 import math
 from dataclasses import replace
 
+import pytest
+
 from onnx_cte.agreement import agreement
 from onnx_cte.console import WIDEST, agreement_text, evaluation_text, ranking_text, told_apart
 from onnx_cte.ranking import Ranking, Score
@@ -35,6 +37,52 @@ def test_all_one_must_know_is_told():
         "failed, not ranked\n  d: is broken",
         "run by CPU, seed 5",
     ]
+
+
+def last_of_apart(**changes):
+    """The last line of what the images cannot tell apart."""
+    (block,) = (b for b in ranking_text(ranking(**changes)).split("\n\n") if "cannot" in b)
+    return block.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("more", "about"), [(1, "1"), (32, "32"), (131, "130"), (197, "200"), (200, "200")]
+)
+def test_how_many_more_images_would_tell_the_first(more, about):
+    assert last_of_apart(sampled=10, images_to_tell=(("a", "b", more),)) == (
+        f"these images cannot tell a from b: about {about} more would, if their difference is "
+        "what it looks like"
+    )
+
+
+def test_what_many_more_images_would_not_tell():
+    assert last_of_apart(sampled=10, images_to_tell=(("a", "b", 201),)) == (
+        "these images cannot tell a from b, nor would 20 times as many: they are alike for "
+        "practical purposes"
+    )
+    # Equal scores have no number.
+    equal = tuple(replace(score, value=0.9) for score in ranking()[:2])
+    text = ranking_text(replace(ranking(sampled=10), scores=equal))
+    assert "from b, nor would 20 times as many: they are alike" in text
+
+
+def test_nothing_is_said_of_more_images_where_nobody_knows():
+    # Too few files to draw from; no number, though the scores differ; the first is told from all.
+    assert last_of_apart() == last_of_apart(sampled=10) == "  b: a"
+    others = {"undecided": (("b", "c"),), "sampled": 10, "images_to_tell": (("b", "c", 3),)}
+    assert last_of_apart(**others) == "  c: b"
+
+
+def test_more_images_are_told_of_the_next_that_is_like_the_first():
+    scores = tuple(replace(ranking()[1], model=model) for model in "abcd")
+    apart = replace(
+        ranking(sampled=10),
+        scores=scores,
+        undecided=(("a", "c"), ("a", "d")),
+        images_to_tell=(("a", "d", 50), ("a", "c", 7)),
+    )
+    assert "these images cannot tell a from c: about 7 more would" in ranking_text(apart)
+    assert ranking_text(apart).count("more would") == 1
 
 
 def shares(*values):

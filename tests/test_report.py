@@ -132,6 +132,23 @@ def test_separation_and_back(tmp_path, found, expected):
     assert repr(read_ranking(tmp_path).separation) == repr(found)
 
 
+def test_images_to_tell_and_back(tmp_path):
+    told = replace(ranking(), sampled=10, images_to_tell=(("äther", "b", 32),))
+    write_report(told, tmp_path)
+    document = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))
+    assert document["sampled"] == 10
+    assert document["images_to_tell"] == [{"better": "äther", "worse": "b", "more_images": 32}]
+    found = read_ranking(tmp_path)
+    assert (found.sampled, found.images_to_tell) == (10, (("äther", "b", 32),))
+    # Files of earlier versions have neither.
+    del document["sampled"], document["images_to_tell"]
+    older = ranking_from_json(document)
+    assert (older.sampled, older.images_to_tell) == (0, ())
+    document["images_to_tell"] = [["äther", "b", 32]]
+    with pytest.raises(OutputError, match="something missing or misshapen"):
+        ranking_from_json(document)
+
+
 def test_files_of_before_there_was_a_separation_are_read(tmp_path):
     write_report(ranking(), tmp_path)
     document = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))

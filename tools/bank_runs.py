@@ -132,7 +132,8 @@ def judges_of(task: Task, *, which: str = "all") -> list[Estimator]:
     for name, offer in ESTIMATORS.items():
         if name in (CTE.name, Accuracy.name):
             continue
-        unsaid = {offer.performance: task.performance} if offer.performance else {}
+        unsaid: dict[str, Any] = {offer.performance: task.performance} if offer.performance else {}
+        unsaid |= offer.objects if task.objects else {}
         judges.append(parse_estimator(name + LIGHTER.get(name, ""), **unsaid))
     return judges
 
@@ -207,9 +208,7 @@ def _given(task: Task, paths: Paths, folder: Path) -> argparse.Namespace:
     )
 
 
-def _sources(
-    models: Sequence[Model], bank: Path, given: argparse.Namespace
-) -> dict[str, Images]:
+def _sources(models: Sequence[Model], bank: Path, given: argparse.Namespace) -> dict[str, Images]:
     """By model, images and labels of the train splits of the domains that it was trained on."""
     domains = sorted(path.parent for path in given.data.glob("*/split.csv"))
     found = {}

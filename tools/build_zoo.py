@@ -6,8 +6,8 @@
     python tools/build_zoo.py ../shared/data nuclei blood --jobs 2
     python tools/build_zoo.py ../shared/data --list     # what would be built
 
-Each model is trained (`tools/train_unet.py`), exported (`tools/export_torch.py`) and checked; shipped
-ones are linked. Models land in ``models/built/BANK/NAME``, checkpoints and logs in
+Each model is trained (`tools/train_unet.py`), exported (`tools/export_torch.py`) and checked;
+shipped ones are linked. Models land in ``models/built/BANK/NAME``, checkpoints and logs in
 ``models/built/checkpoints``; git ignores both, since the licences of some of the data keep weights
 from being shipped. A model that is there, made by the same options, is not made again, so an
 interrupted build goes on where it stopped. Everything is seeded: the same options give the same
@@ -183,7 +183,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     def one_of(planned: Planned) -> None:
         title = f"{planned.bank}/{planned.name}"
         try:
-            print(f"{title}: {build(planned, options.data, options.out, options.device)}", flush=True)
+            print(
+                f"{title}: {build(planned, options.data, options.out, options.device)}", flush=True
+            )
         except (SystemExit, OSError) as error:
             failed.append(title)
             print(f"{title}: FAILED: {error}", file=sys.stderr, flush=True)
@@ -198,7 +200,9 @@ def _parser(table: Mapping[str, Any]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Build the banks of models of the benchmark.")
     add = parser.add_argument
     add("data", type=Path, help="folder of the domains")
-    add("banks", nargs="*", metavar="BANK", help=f"of {', '.join(table['banks'])}; all unless given")
+    add(
+        "banks", nargs="*", metavar="BANK", help=f"of {', '.join(table['banks'])}; all unless given"
+    )
     add("--out", type=Path, default=MODELS / "built", help="where banks and checkpoints go")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="models trained at a time")
     add("--device", default="cpu", choices=["cpu", "cuda"], help="where they are trained")

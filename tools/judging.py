@@ -25,7 +25,8 @@ def probability(
 ) -> NDArray[np.float32]:
     """Probabilities (K, H, W) of the outputs for a normalised (C, H, W) image of any size.
 
-    If `exclusive`, of classes that sum to one. The image is mirrored at its lower and right border to the next size the network takes.
+    If `exclusive`, of classes that sum to one. The image is mirrored at its lower and right border
+    to the next size the network takes.
     """
     height, width = image.shape[-2:]
     pad = [(0, 0), *((0, -side % network.multiple) for side in (height, width))]

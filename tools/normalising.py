@@ -1,4 +1,4 @@
-"""How images are scaled before a network sees them: in training, and as steps of the zoo's format."""
+"""How images are scaled before a network sees them, and the steps of the zoo's format for it."""
 
 from typing import Any
 

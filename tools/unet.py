@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-
 UPSAMPLING = ("nearest", "bilinear", "transposed")
 
 

@@ -37,11 +37,11 @@ from onnx_cte.cli.options import (
     told,
 )
 from onnx_cte.cli.predicted import predict_command
-from onnx_cte.cli.swept import asks_for_sweep, tell_sweeps
+from onnx_cte.cli.swept import as_swept, asks_for_sweep, tell_sweeps
 from onnx_cte.console import ranking_text, told_needs
 from onnx_cte.documents import ranking_to_json
 from onnx_cte.errors import NothingToRank, OptionError
-from onnx_cte.estimators import CTE, Accuracy, parse_estimator
+from onnx_cte.estimators import CTE, Accuracy, Credibility, parse_estimator
 from onnx_cte.images import Images
 from onnx_cte.needs import InputPerturbation, disturbs_input
 from onnx_cte.perturbations import parse_perturbation
@@ -76,22 +76,23 @@ def main() -> None:
 )
 @click.option(
     "--estimator",
-    default="cte",
+    default="credibility",
     show_default=True,
     metavar="NAME[:OPTION=VALUE...]",
-    help="One that needs neither labels nor source images; see `onnx-cte list estimators`.",
+    help="One that needs neither labels nor source images, as cte; see `onnx-cte list estimators`.",
 )
 @click.option(
     "--metric",
-    help="Of the estimator cte: nhd or ei of the foreground, rand_fscore of objects. "
-    "[default: nhd]",
+    help="Of consistency, in credibility and cte: nhd or ei of the foreground, rand_fscore of "
+    "objects. [default: nhd]",
 )
 @click.option(
     "--perturb",
     multiple=True,
     metavar="NAME=VALUE",
     help="As noise=0.1, gamma=1.1..1.2 or dropout=0.2@decoder; several are averaged. auto, alone: "
-    "choose a dropout by a sweep over a sample of the images. [default: noise=0.1]",
+    "choose a dropout by a sweep over a sample of the images. [default: noise=0.1 and "
+    "gamma=1.1..1.2; of cte noise=0.1]",
 )
 @DRAWS
 @click.option(
@@ -150,7 +151,7 @@ def rank(
             swept = False
             judges.insert(0, parse_estimator(estimator, **chosen, perturbations=CANDIDATES[:1]))
         else:
-            judges.insert(0, found.estimator)
+            judges.insert(0, as_swept(estimator, found, chosen))
             tell_sweeps([found], as_json)
     first, *others = rank_each(bank, pictures, judges, **keywords)
     if swept:
@@ -235,7 +236,7 @@ def demo(out: Path, as_json: bool, **options: Any) -> int:
     truth, ranking = rank_each(
         open_models(bundled_models()),
         Images(*folders, only=names),
-        [Accuracy(), CTE()],
+        [Accuracy(), Credibility()],
         **run_keywords(out, options),
     )
     compared = [(ranking, agreement(ranking, truth))]

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from onnx_cte.errors import OptionError
 from onnx_cte.estimators import CTE, ESTIMATORS, Accuracy, parse_estimator
 from onnx_cte.measuring.sharing import unavailable
+from onnx_cte.metrics import metric_named
 from onnx_cte.types import Estimator
 
 ALL = "all"
-BY_DEFAULT = (CTE.name, "confidence", "entropy")
+BY_DEFAULT = ("credibility", CTE.name, "confidence", "entropy")
 _ORDER = ((), ("labels",), ("source",), ("labels", "source"))
 
 
@@ -122,10 +124,13 @@ def _made(
     if text == CTE.name:
         return of_cte()
     name, _, stated = text.partition(":")
-    option = ESTIMATORS[name].performance if name in ESTIMATORS else ""
     said = {part.partition("=")[0].strip() for part in stated.split(":")}
-    unsaid = {option: performance} if option and option not in said else {}
-    return [parse_estimator(text, **unsaid)]
+    unsaid: dict[str, Any] = {}
+    if offer := ESTIMATORS.get(name):
+        unsaid |= {offer.performance: performance} if offer.performance else {}
+        objects = metric_named(performance, "performance").compares == "labels"
+        unsaid |= offer.objects if objects else {}
+    return [parse_estimator(text, **{o: value for o, value in unsaid.items() if o not in said})]
 
 
 def _everything(

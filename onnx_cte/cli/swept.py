@@ -1,12 +1,17 @@
 """What ``--perturb auto`` means, and how a sweep is told."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from onnx_cte.cli.options import say
 from onnx_cte.errors import OptionError
-from onnx_cte.estimators import CTE
+from onnx_cte.estimators import CTE, Credibility, parse_estimator
 from onnx_cte.perturbations import AUTO
 from onnx_cte.sweep import Sweep
+from onnx_cte.types import Estimator
+
+SWEPT = (Credibility.name, CTE.name)
+"""Estimators of which a sweep can choose the perturbation."""
 
 
 def asks_for_sweep(perturb: Sequence[str], estimator: str) -> bool:
@@ -18,12 +23,19 @@ def asks_for_sweep(perturb: Sequence[str], estimator: str) -> bool:
             f"--perturb {AUTO} chooses one perturbation, and cannot be averaged with others "
             f"({', '.join(perturb)} were given); leave it alone, or leave it out"
         )
-    if estimator != CTE.name:
+    if estimator not in SWEPT:
         raise OptionError(
-            f"--perturb {AUTO} chooses the perturbation of the estimator {CTE.name}, and "
-            f"--estimator {estimator} was given; leave out one of them"
+            f"--perturb {AUTO} chooses the perturbation of the estimators {' and '.join(SWEPT)}, "
+            f"and --estimator {estimator} was given; leave out one of them"
         )
     return True
+
+
+def as_swept(estimator: str, found: Sweep, options: Mapping[str, Any]) -> Estimator:
+    """The estimator under what a sweep chose by consistency alone."""
+    if estimator == CTE.name:
+        return found.estimator
+    return parse_estimator(estimator, **options, perturbations=found.estimator.perturbations)
 
 
 def tell_sweeps(sweeps: Sequence[Sweep], as_json: bool) -> None:

@@ -13,6 +13,7 @@ from onnx_cte.estimators.choosing import (
     parse_estimator,
 )
 from onnx_cte.estimators.confidence import Confidence
+from onnx_cte.estimators.credibility import Credibility
 from onnx_cte.estimators.cte import CTE
 from onnx_cte.estimators.registry import ESTIMATORS, Offer
 
@@ -22,6 +23,7 @@ __all__ = [
     "ESTIMATORS",
     "Accuracy",
     "Confidence",
+    "Credibility",
     "Offer",
     "announced_estimators",
     "estimator_named",

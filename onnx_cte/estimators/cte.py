@@ -86,7 +86,7 @@ class CTE:
         ]
         by_draw = {
             column: _mean([row[number] if len(row) > 1 else row[0] for row in values])
-            for number, column in enumerate(self._columns)
+            for number, column in enumerate(self.columns)
         }
         return {
             "value": _mean([_mean(row) for row in values]),
@@ -111,10 +111,10 @@ class CTE:
             As `score`, with what is not random in every draw; empty if there is only one draw, or
             nothing is random.
         """
-        return tuple(median_of_images(bank, with_silence(bank, name)) for name in self._columns)
+        return tuple(median_of_images(bank, with_silence(bank, name)) for name in self.columns)
 
     @property
-    def _columns(self) -> list[str]:
+    def columns(self) -> list[str]:
         """Names, in the evidence, of the value of each draw alone."""
         several = self.draws > 1 and any(map(is_random, self.perturbations))
         return [f"draw{number}" for number in range(self.draws)] if several else []

@@ -13,13 +13,12 @@ from onnx_cte.estimators.sampling import check_integer
 from onnx_cte.estimators.silence import median_of_images, seen_by, with_silence
 from onnx_cte.metrics.image_evidence import (
     between_share,
-    is_flat,
     liu_yang_f,
-    outline_rank,
     region_entropy,
     ring_share,
     zeboudj_contrast,
 )
+from onnx_cte.metrics.outlines import is_flat, outline_rank
 from onnx_cte.needs import Needs
 from onnx_cte.perturbations.strengths import is_number
 from onnx_cte.types import Observation

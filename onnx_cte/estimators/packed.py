@@ -27,6 +27,8 @@ MEASURES = "packed masks"
 
 # The usual 6 takes six times as long and saves a quarter of a few kB.
 _LEVEL = 1
+# Bits without any pattern take a little more when compressed.
+_MOST_BITS = 8 * MOST_BYTES * 255 // 256
 _THREADS = 4
 
 T = TypeVar("T")
@@ -47,7 +49,7 @@ def packed_mask(seen: Observation) -> Evidence:
         of more than 8.3 million pixels, whose bits may take 1 MB, are thinned to a regular grid.
     """
     mask = seen.reference.classes != 0
-    step = _step(mask.shape)
+    step = grid_step(mask.shape, _MOST_BITS)
     bits = np.packbits(mask[(slice(None, None, step),) * mask.ndim])
     return {
         "image": seen.image,
@@ -72,13 +74,18 @@ class PackedMasks:
 
     def remarks(self, bank: Bank) -> tuple[str, ...]:
         """Whether there are enough models for them to say anything of each other."""
-        if len(bank) > 2:
-            return ()
-        return (
-            f"models are judged by the others of the bank, and there "
-            f"{'are two, each the only judge of the other' if len(bank) == 2 else 'is one'}; three "
-            "or more are needed for an order",
-        )
+        return few_models(bank)
+
+
+def few_models(bank: Bank) -> tuple[str, ...]:
+    """What to say of a bank in which models are judged by the others, and there are too few."""
+    if len(bank) > 2:
+        return ()
+    return (
+        f"models are judged by the others of the bank, and there "
+        f"{'are two, each the only judge of the other' if len(bank) == 2 else 'is one'}; three "
+        "or more are needed for an order",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +130,7 @@ class Crossing:
 
     def among(self, where: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Foreground pixels of each model among those of a mask (pixels,), shape (m,)."""
-        return _ones(self.words & _as_words(np.packbits(where)))
+        return _ones(self.words & as_words(np.packbits(where)))
 
     def patterns(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """The distinct ways in which the models vote on a pixel, and how often each occurs.
@@ -183,9 +190,9 @@ def cross(bank: Bank, judge: Callable[[Crossing], T]) -> list[T | None]:
         held: list[Evidence] = [found for row in rows if (found := evidence[row][image])]
         _check_shapes([names[row] for row in rows], held)
         sides = [int(side) for side in held[0]["shape"]]
-        step = _step(sides)
+        step = grid_step(sides, _MOST_BITS)
         pixels = math.prod(-(-side // step) for side in sides)
-        words = np.stack([_as_words(_bits(found["mask"])) for found in held])
+        words = np.stack([as_words(_bits(found["mask"])) for found in held])
         return judge(Crossing(str(held[0]["image"]), np.array(rows, np.intp), pixels, words))
 
     # zlib and NumPy let go of the interpreter; what is held at once grows with the threads.
@@ -276,11 +283,16 @@ def placed(
     return values
 
 
-def _step(sides: Sequence[int]) -> int:
-    """Every how many pixels one is kept along each axis: by the shape alone, as for all models."""
+def grid_step(sides: Sequence[int], most: int) -> int:
+    """Every how many pixels one is kept along each axis: by the shape alone, as for all models.
+
+    Parameters
+    ----------
+    sides : sequence of int
+    most : int
+        Pixels to keep.
+    """
     step = 1
-    # Bits without any pattern take a little more when compressed.
-    most = 8 * MOST_BYTES * 255 // 256
     while math.prod(-(-side // step) for side in sides) > most:
         step += 1
     return step
@@ -290,7 +302,8 @@ def _bits(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.frombuffer(zlib.decompress(mask.tobytes()), np.uint8)
 
 
-def _as_words(octets: NDArray[np.uint8]) -> NDArray[np.uint64]:
+def as_words(octets: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Packed bits as words of 64, those behind the last byte 0."""
     padded = np.zeros(8 * math.ceil(len(octets) / 8), np.uint8)
     padded[: len(octets)] = octets
     return padded.view(np.uint64)

@@ -5,10 +5,12 @@ from typing import Any
 
 from onnx_cte.estimators.accuracy import Accuracy
 from onnx_cte.estimators.atc import ATC
+from onnx_cte.estimators.boundary import Boundary
 from onnx_cte.estimators.ccfv import CCFV
 from onnx_cte.estimators.confidence import Confidence
 from onnx_cte.estimators.consensus import Consensus
 from onnx_cte.estimators.contrastive import Contrastive
+from onnx_cte.estimators.credibility import Credibility
 from onnx_cte.estimators.cte import CTE
 from onnx_cte.estimators.dispersion import Dispersion
 from onnx_cte.estimators.doc import DoC
@@ -30,6 +32,7 @@ from onnx_cte.estimators.staple import STAPLE
 from onnx_cte.estimators.transfer_score import TransferScore
 from onnx_cte.estimators.tta import TestTimeAgreement
 from onnx_cte.estimators.variance import PerturbationVariance
+from onnx_cte.estimators.vote import Vote
 from onnx_cte.types import Estimator
 
 
@@ -48,12 +51,16 @@ class Offer:
     performance : str
         The option that takes the metric of performance, of one that measures performance itself:
         an evaluation sets it to its own metric. Empty: there is none.
+    objects : mapping of str to object
+        Options with which it looks at objects, and not at classes: an evaluation by a metric of
+        objects sets them. Empty: there are none.
     """
 
     kind: type[Any]
     options: dict[str, Any] = field(default_factory=dict)
     says: str = ""
     performance: str = ""
+    objects: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, **options: Any) -> Estimator:
         """Make it, with these options beside, or instead of, its own."""
@@ -67,7 +74,10 @@ class Offer:
 
 
 ESTIMATORS: dict[str, Offer] = {
+    Credibility.name: Offer(Credibility, objects={"metric": "rand_fscore"}),
     CTE.name: Offer(CTE),
+    Boundary.name: Offer(Boundary, objects={"objects": True}),
+    Vote.name: Offer(Vote, objects={"objects": True}),
     Confidence.name: Offer(Confidence, says="mean confidence of the predicted foreground"),
     "entropy": Offer(
         Confidence, {"kind": "entropy"}, "1 - entropy of the predicted foreground, normalised"

@@ -78,7 +78,11 @@ def with_silence(bank: Bank, column: str = "value") -> NDArray[np.float64]:
     array([[0.7, 0.7],
            [0. , 0.7]])
     """
-    values, foreground = bank.column(column), bank.column("foreground")
+    return silenced(bank.column(column), bank.column("foreground"))
+
+
+def silenced(values: NDArray[np.float64], foreground: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As `with_silence`, of values and shares of foreground, both (models, images)."""
     judged = ~np.isnan(foreground)
     sees = judged & (foreground > 0)
     others = judged.sum(axis=0) - judged

@@ -16,69 +16,7 @@ import numpy as np
 import scipy  # its parts are imported when first used, as in masks
 from numpy.typing import NDArray
 
-
-def is_flat(pixels: NDArray[Any]) -> bool:
-    """Whether an image shows nothing that a segmentation could follow.
-
-    Parameters
-    ----------
-    pixels : ndarray of any real dtype, any shape
-
-    Returns
-    -------
-    bool
-        If it is constant or empty, or a value in it is not finite.
-
-    Examples
-    --------
-    >>> is_flat(np.array([[3, 3, 3]])), is_flat(np.array([[3, 4, 3]]))
-    (True, False)
-    """
-    if not pixels.size:
-        return True
-    low, high = _halved(pixels)
-    return not (math.isfinite(low) and math.isfinite(high) and high > low)
-
-
-def outline_rank(pixels: NDArray[Any], mask: NDArray[Any], *, sigma: float = 1.0) -> float:
-    """Mean rank of the gradient along the outline of a mask, among the gradients of all pixels.
-
-    The gradient is the magnitude of that of the image smoothed by a Gaussian; the outline are the
-    pixels, on both sides, that share a face with a pixel of the other side. Ranks make it blind to
-    contrast, gamma and a few bright spots.
-
-    Parameters
-    ----------
-    pixels : ndarray of any real dtype, shape (H, W) or (D, H, W)
-    mask : ndarray of bool or int, same shape
-        Foreground is what is not 0.
-    sigma : float, > 0
-        Of the Gaussian, in px.
-
-    Returns
-    -------
-    float
-        In [0, 1], greater is better; 0.5 is chance. Equal gradients share their middle rank. NaN
-        as the module says.
-
-    Examples
-    --------
-    >>> image = np.repeat([[0, 0, 0, 0, 9, 9, 9, 9]], 4, axis=0)
-    >>> outline_rank(image, image > 0), outline_rank(image, np.arange(8) + 0 * image > 5)
-    (0.875, 0.5)
-    """
-    seen = _compared(pixels, mask)
-    if seen is None:
-        return math.nan
-    grey, inside = seen
-    steep = scipy.ndimage.gaussian_gradient_magnitude(grey, sigma)
-    # What ought to be equal differs by rounding, which must not rank it.
-    steep = np.round(steep, 12).astype(np.float32)
-    ordered = np.sort(steep, axis=None)
-    along = np.sort(steep[_outline(inside)])  # sorted, so that the search stays in the cache
-    below = np.searchsorted(ordered, along, "left")
-    upto = np.searchsorted(ordered, along, "right")
-    return float((below + upto).mean() / (2 * ordered.size))
+from onnx_cte.metrics.outlines import halved_range, is_flat
 
 
 def between_share(pixels: NDArray[Any], mask: NDArray[Any]) -> float:
@@ -292,14 +230,9 @@ def _compared(
     inside = mask != 0
     if not inside.any() or inside.all() or is_flat(pixels):
         return None
-    low, high = _halved(pixels)
+    low, high = halved_range(pixels)
     grey: NDArray[np.float64] = (pixels.astype(np.float64) / 2 - low) / (high - low)
     return grey, inside
-
-
-def _halved(pixels: NDArray[Any]) -> tuple[float, float]:
-    """Half of the least and the greatest grey level: so the range of no dtype overflows."""
-    return float(pixels.min()) / 2, float(pixels.max()) / 2
 
 
 def _between(grey: NDArray[np.float64], inside: NDArray[np.bool_]) -> float:
@@ -310,17 +243,6 @@ def _between(grey: NDArray[np.float64], inside: NDArray[np.bool_]) -> float:
         return 0.0
     step = grey[inside].mean() - grey[~inside].mean()
     return min(1.0, float(share * (1 - share) * step**2 / total))
-
-
-def _outline(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels that share a face with one of the other side."""
-    outline = np.zeros(inside.shape, bool)
-    for axis in range(inside.ndim):
-        one, other = _shifted([int(a == axis) for a in range(inside.ndim)])
-        apart = inside[one] != inside[other]
-        outline[one] |= apart
-        outline[other] |= apart
-    return outline
 
 
 def _regions(inside: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:

@@ -9,13 +9,12 @@ from scipy.stats import rankdata
 
 from onnx_cte.metrics.image_evidence import (
     between_share,
-    is_flat,
     liu_yang_f,
-    outline_rank,
     region_entropy,
     ring_share,
     zeboudj_contrast,
 )
+from onnx_cte.metrics.outlines import is_flat, outline_rank
 
 FUNCTIONS = [
     outline_rank,

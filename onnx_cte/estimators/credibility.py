@@ -1,0 +1,246 @@
+"""Credibility: models are believed that hold still, follow the image, and are agreed with.
+
+Each kind of evidence is blind where another sees. A model that takes the background for foreground
+holds perfectly still; one that marks only the brightest objects follows the image perfectly; a bank
+of similar wrong models agrees with itself. So agreement is asked of those models alone that are
+credible by the other two, and in turn by what credible models say of them.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_cte.bank import Bank, Evidence
+from onnx_cte.errors import OptionError
+from onnx_cte.estimators.boundary import regions_of, without_flat
+from onnx_cte.estimators.contradictions import CHANCE, contradictions
+from onnx_cte.estimators.cte import CTE, DRAWS
+from onnx_cte.estimators.likeness import likeness, packed_regions
+from onnx_cte.estimators.packed import few_models
+from onnx_cte.estimators.silence import medians, seen_by, silenced, with_silence
+from onnx_cte.metrics import metric_named
+from onnx_cte.metrics.outlines import boundary_rank, is_flat
+from onnx_cte.needs import Needs, Perturbation
+from onnx_cte.perturbations import Gamma, GaussianNoise
+from onnx_cte.perturbations.strengths import is_number
+from onnx_cte.types import Observation
+
+CLEAR = 0.8
+"""Boundary evidence from which on there is no doubt."""
+
+LEAST = 0.05
+"""What is left to believe of a model whose outlines are no better than chance."""
+
+ROUNDS = 20
+"""At the most: who is believed settles within a few."""
+
+
+@dataclass(frozen=True)
+class Credibility:
+    """How far a model is believed by its bank: three kinds of evidence, none of which sees labels.
+
+    Of a model, medians over the images, each in [0, 1]:
+
+    * ``c``, consistency: how still its prediction holds, as `CTE` has it;
+    * ``b``, boundary: whether its outlines follow the image, as `Boundary` has it, and from it
+      ``g = (b - 0.5) / 0.3``, cut to [0.05, 1]: outlines no better than chance leave little to
+      believe, and clear ones are not asked to be clearer;
+    * ``v``, consensus: how like its prediction is to those of the other models (Dice of all classes
+      but the background; of objects, F1 at an IoU of 0.5), their mean weighted by how credible each
+      of them is, ``w = (c g v) ^ sharpness``.
+
+    ``v`` and ``w`` depend on each other, and are computed in turn until they settle, from
+    ``v = 1``. The score is ``g v``. What is silent counts as for `CTE`. A model without another to
+    agree with has the score ``c g``.
+
+    Where it breaks: a bank without a good model, in which those that err alike believe each other
+    (their ``b`` tells, and the remarks name them); many near-duplicates of one model; two models,
+    each the only witness of the other; images of texture, on which all outlines look clear.
+
+    Parameters
+    ----------
+    perturbations : tuple of Perturbation
+        As of `CTE`. Not run where `consistency` is 0.
+    metric : str
+        Of consistency, as of `CTE`. If it compares objects (``rand_fscore``), objects are what is
+        judged, outlines and likeness too; else classes.
+    draws : int, >= 1
+        As of `CTE`.
+    sharpness : float, >= 0
+        0 lets every model vote alike; the larger, the more the most credible ones decide.
+    consistency, boundary : float, >= 0
+        Exponents of ``c`` in ``w``, and of ``g`` in both ``w`` and the score; 0 leaves it out.
+    """
+
+    perturbations: tuple[Perturbation, ...] = (GaussianNoise(0.1), Gamma((1.1, 1.2)))
+    metric: str = "nhd"
+    draws: int = DRAWS
+    sharpness: float = 4.0
+    consistency: float = 1.0
+    boundary: float = 1.0
+
+    name: ClassVar[str] = "credibility"
+    greater_is_better: ClassVar[bool] = True
+    summary: ClassVar[str] = "holds still, follows the image, and credible models agree with it"
+
+    def __post_init__(self) -> None:
+        for option in ("sharpness", "consistency", "boundary"):
+            given = getattr(self, option)
+            if not (is_number(given) and 0 <= given < math.inf):
+                raise OptionError(
+                    f"credibility: {option} is a finite number of at least 0, not {given!r}"
+                )
+        try:
+            perturbations = self._cte.perturbations
+        except OptionError as error:
+            raise OptionError(f"credibility, which measures as CTE does: {error}") from None
+        object.__setattr__(self, "perturbations", perturbations)
+
+    @property
+    def title(self) -> str:
+        words = [self.name]
+        usual: Credibility = Credibility()
+        if self.perturbations != usual.perturbations:
+            words.append("+".join(p.name for p in self.perturbations))
+        words += [self.metric] if self.metric != usual.metric else []
+        for option in ("draws", "sharpness", "consistency", "boundary"):
+            if (given := getattr(self, option)) != getattr(usual, option):
+                words.append(f"{option}={given:g}")
+        return " ".join(words)
+
+    @property
+    def objects(self) -> bool:
+        """Whether objects are judged, and not classes."""
+        return metric_named(self.metric, "consistency").compares == "labels"
+
+    @property
+    def measures(self) -> str:
+        """How evidence is weighed is no matter of what is measured."""
+        return f"credibility: {self._cte!r}, still={self.consistency == 0}"
+
+    @property
+    def needs(self) -> Needs:
+        needs = self._cte.needs
+        return needs if self.consistency else replace(needs, perturbations=(), decoded=None)
+
+    def measure(self, seen: Observation) -> Evidence:
+        regions = regions_of(seen, objects=self.objects)
+        still = seen_by(seen.reference, instances=self.objects)
+        return {
+            **(self._cte.measure(seen) if self.consistency else still),
+            "boundary": boundary_rank(seen.pixels, regions),
+            "flat": float(is_flat(seen.pixels)),
+            **packed_regions(seen, objects=self.objects),
+        }
+
+    def score(self, bank: Bank) -> Mapping[str, float]:
+        return self._scored(bank, "value")
+
+    def score_by_draw(self, bank: Bank) -> tuple[Mapping[str, float], ...]:
+        """As of `CTE`: scores had only one draw been made of each perturbation, for each draw."""
+        columns = self._cte.columns if self.consistency else []
+        return tuple(self._scored(bank, column) for column in columns)
+
+    def parts(self, bank: Bank) -> Mapping[str, Mapping[str, float]]:
+        """What the score of each model is made of.
+
+        Parameters
+        ----------
+        bank : Bank
+            Evidence as `measure` gives it.
+
+        Returns
+        -------
+        mapping of str to mapping of str to float
+            By model: ``consistency``, ``boundary`` and ``consensus``, in [0, 1]; NaN if undefined.
+        """
+        found = self._judged(bank, "value")
+        return {
+            model: {"consistency": c, "boundary": b, "consensus": v}
+            for model, c, b, v in zip(bank, *(part.tolist() for part in found), strict=True)
+        }
+
+    def remarks(self, bank: Bank) -> tuple[str, ...]:
+        """Where the kinds of evidence contradict each other, or say that no model may be right."""
+        parts = self.parts(bank)
+        if not self.consistency:
+            return few_models(bank)
+        return (*few_models(bank), *contradictions(parts))
+
+    def _scored(self, bank: Bank, column: str) -> dict[str, float]:
+        consistency, boundary, consensus = self._judged(bank, column)
+        agreed = consistency if len(bank) < 2 else consensus
+        scores = believable(boundary) ** self.boundary * agreed
+        return dict(zip(bank, scores.tolist(), strict=True))
+
+    def _judged(
+        self, bank: Bank, column: str
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Consistency, boundary evidence and consensus of each model, each of shape (models,)."""
+        consistency = np.ones(len(bank))
+        if self.consistency:
+            consistency = medians(with_silence(bank, column))
+        boundary = medians(without_flat(bank, with_silence(bank, "boundary")))
+        alike = likeness(bank, objects=self.objects)[bank.indices]
+        held = np.nan_to_num(consistency) ** self.consistency
+        held = held * np.nan_to_num(believable(boundary)) ** self.boundary
+        return consistency, boundary, consensus_of(bank, alike, held, self.sharpness)
+
+    @property
+    def _cte(self) -> CTE:
+        return CTE(self.metric, self.perturbations, self.draws)
+
+
+def believable(boundary: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What boundary evidence leaves to believe: from `LEAST` at chance to 1 where it is clear.
+
+    Examples
+    --------
+    >>> believable(np.array([0.2, 0.5, 0.65, 0.9])).round(2)
+    array([0.05, 0.05, 0.5 , 1.  ])
+    """
+    return np.clip((boundary - CHANCE) / (CLEAR - CHANCE), LEAST, 1.0)
+
+
+def consensus_of(
+    bank: Bank, alike: NDArray[np.float64], held: NDArray[np.float64], sharpness: float
+) -> NDArray[np.float64]:
+    """How far each model is agreed with by the others, each weighted by how credible it is.
+
+    Parameters
+    ----------
+    bank : Bank
+        Evidence with ``foreground``.
+    alike : ndarray of float64, shape (images, models, models)
+        As `likeness` gives it, for the images of the bank.
+    held : ndarray of float64, shape (models,)
+        Credibility before anyone is asked, in [0, 1].
+    sharpness : float
+
+    Returns
+    -------
+    ndarray of float64, shape (models,)
+        In [0, 1]; NaN where a model has nobody to agree with.
+    """
+    known = ~np.isnan(alike)
+    shared = np.where(known, alike, 0.0)
+    foreground = bank.column("foreground")
+    sees = (foreground > 0).T
+    agreed = np.ones(len(held))
+    found = np.full(len(held), np.nan)
+    for _ in range(ROUNDS):
+        # Not 0: where nobody is credible, all are equally so.
+        weights = np.maximum(held * agreed, 1e-6) ** sharpness
+        total = known @ weights
+        values = np.where(
+            sees & (total > 0), (shared @ weights) / np.where(total, total, 1), np.nan
+        )
+        found = medians(silenced(values.T, foreground))
+        before, agreed = agreed, np.nan_to_num(found)
+        if np.allclose(before, agreed, rtol=0, atol=1e-9):
+            break
+    return found
