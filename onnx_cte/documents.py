@@ -40,6 +40,7 @@ def ranking_to_json(ranking: Ranking) -> dict[str, Any]:
                 "undecided_with": list(ranking.undecided_with(score.model)),
                 "skipped": [list(pair) for pair in score.skipped],
                 "notes": list(score.notes),
+                "parts": {name: null(value) for name, value in score.parts.items()},
                 "by_image": {image: null(value) for image, value in score.by_image.items()},
             }
             for rank, score in enumerate(ranking, 1)
@@ -119,6 +120,7 @@ def _score(row: Mapping[str, Any]) -> Score:
         skipped=_pairs(row["skipped"]),
         notes=tuple(row["notes"]),
         by_image={image: _nan(value) for image, value in row["by_image"].items()},
+        parts={name: _nan(value) for name, value in row.get("parts", {}).items()},
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.separation import Separation, doubt_about
-from onnx_cte.tables import score_text, span, text_table
+from onnx_cte.tables import number, score_text, span, text_table
 
 ODDS = 10.0
 """How far from the others' a share of foreground is worth a warning, as a ratio of odds."""
@@ -46,6 +46,8 @@ class Score:
     skipped : tuple of (image, reason)
     notes : tuple of str
         What was assumed about the model.
+    parts : mapping of str to float
+        What the value is made of, by name, of an estimator that says so; NaN where undefined.
     """
 
     model: str
@@ -60,6 +62,7 @@ class Score:
     foreground: float = math.nan
     objects: float = math.nan
     by_image: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def blind(self) -> bool:
@@ -209,11 +212,13 @@ class Ranking(Sequence[Score]):
 
     def __str__(self) -> str:
         counted = not all(math.isnan(score.objects) for score in self.scores)
+        parts = list(self.scores[0].parts) if self.scores else []
         rows = [
             [
                 str(rank),
                 score.model,
                 score_text(score.value, 4),
+                *(number(score.parts.get(part, math.nan)) for part in parts),
                 span(score.interval),
                 "{} .. {}".format(*score.rank_interval),
                 "-" if math.isnan(score.foreground) else f"{score.foreground:.1%}",
@@ -224,7 +229,7 @@ class Ranking(Sequence[Score]):
             ]
             for rank, score in enumerate(self.scores, 1)
         ]
-        head = ["rank", "model", "score", "95 % interval", "rank 95 %", "foreground"]
+        head = ["rank", "model", "score", *parts, "95 % interval", "rank 95 %", "foreground"]
         head += [*(["objects"] * counted), "images", "empty", "skipped"]
         return text_table(head, rows, left=[1])
 

@@ -187,13 +187,15 @@ def _ranking_csv(ranking: Ranking) -> str:
             "foreground": null(score.foreground),
             "objects": null(score.objects),
             "undecided_with": "; ".join(ranking.undecided_with(score.model)),
+            **{part: null(value) for part, value in score.parts.items()},
         }
         for rank, score in enumerate(ranking, 1)
     ]
     failed = [
         {"status": "failed", "model": model, "reason": reason} for model, reason in ranking.failed
     ]
-    return _csv(_COLUMNS, [*ranked, *failed])
+    parts = list(ranking[0].parts) if ranking.scores else []
+    return _csv([*_COLUMNS, *parts], [*ranked, *failed])
 
 
 def _images_csv(ranking: Ranking) -> str:

@@ -94,9 +94,13 @@ def _judged(
     """The ranking with what an estimator says of its bank."""
     estimator = run.estimators[number]
     judged = Judgement(bank, estimator, banks.groups, run.seed)
-    scores = tuple(_score(run, number, judged, bank, model, banks.names) for model in judged.order)
     # Optional, as below.
-    remarks = getattr(estimator, "remarks", None)
+    parts, remarks = (getattr(estimator, name, None) for name in ("parts", "remarks"))
+    made_of: Mapping[str, Mapping[str, float]] = {} if parts is None else parts(bank)
+    scores = tuple(
+        replace(_score(run, number, judged, bank, model, banks.names), parts=made_of.get(model, {}))
+        for model in judged.order
+    )
     return replace(
         ranking,
         scores=scores,

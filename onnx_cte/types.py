@@ -246,6 +246,8 @@ class Estimator(Protocol):
       or an empty one where nothing was drawn twice. `onnx_cte.separation` tells by it how stable
       the ranking is. With ``judged_by_draw = True`` its draws are alternatives rather than parts
       of one score (a few labelled images, say): agreement with the truth is the mean over them.
+    * ``parts(bank)`` gives, by model, what its score is made of: numbers by name, the same names
+      for every model, which stand beside the score.
     * ``remarks(bank)`` gives texts: reasons to doubt the scores, which are shown as warnings.
     * ``measures``, a str: all that `measure` depends on. Estimators of equal ``measures`` share
       their evidence: it is measured, kept and crossed once. Without it, that is the ``repr``.

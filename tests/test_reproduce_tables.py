@@ -456,9 +456,11 @@ def test_a_task_that_fails_does_not_end_the_others(command, tool, monkeypatch, r
 
 def test_estimators_are_named_as_on_the_command_line(tool):
     task = tool("bank_runs").Task("t", "b", "map", ("x",))
-    made = tool("reproduce_tables").estimators_named(["otce", "labelled_3", "cte:draws=4"], task)
+    texts = ["otce", "labelled_3", "cte:draws=4", "credibility", "credibility:metric=nhd"]
+    made = [tool("bank_runs").estimator_of(text, task) for text in texts]
     assert [judge.title for judge in made][1] == "labelled_3 map"
     assert (made[0].pixels, made[2].draws) == (500, 4)
+    assert (made[3].metric, made[4].metric) == ("rand_fscore", "nhd")
 
 
 def test_strengths(tool, runs):

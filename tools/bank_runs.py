@@ -30,6 +30,14 @@ STRENGTHS = {
 }
 """Of the sweep over strengths, as in the paper's Fig. 3 (dropout 0.05 to 0.5)."""
 
+ABLATIONS = (
+    "credibility:boundary=0",
+    "credibility:consistency=0",
+    "credibility:sharpness=0",
+    "credibility:boundary=0:consistency=0",
+)
+"""The proposed estimator with one kind of evidence left out, or with every vote alike."""
+
 LIGHTER = {"otce": ":pixels=500:repeats=3", "jc_otce": ":pixels=500:repeats=3"}
 """Options of estimators that are too slow for banks of dozens of models by default."""
 
@@ -79,7 +87,7 @@ class Paths:
     data: Path
     models: Path
     out: Path
-    limit: int = 12
+    limit: int = 8
     source_images: int = 8
 
 
@@ -129,13 +137,20 @@ def judges_of(task: Task, *, which: str = "all") -> list[Estimator]:
     judges: list[Estimator] = [
         CTE(metric, (parse_perturbation(text),)) for text in PERTURBATIONS for metric in metrics
     ]
-    for name, offer in ESTIMATORS.items():
-        if name in (CTE.name, Accuracy.name):
-            continue
-        unsaid: dict[str, Any] = {offer.performance: task.performance} if offer.performance else {}
+    names = [name for name in ESTIMATORS if name not in (CTE.name, Accuracy.name)]
+    return judges + [estimator_of(text, task) for text in (*names, *ABLATIONS)]
+
+
+def estimator_of(text: str, task: Task) -> Estimator:
+    """An estimator as on the command line, for a task: its performance, objects if it has such."""
+    name, _, stated = text.partition(":")
+    said = {part.partition("=")[0] for part in stated.split(":")}
+    unsaid: dict[str, Any] = {}
+    if offer := ESTIMATORS.get(name):
+        unsaid |= {offer.performance: task.performance} if offer.performance else {}
         unsaid |= offer.objects if task.objects else {}
-        judges.append(parse_estimator(name + LIGHTER.get(name, ""), **unsaid))
-    return judges
+    unsaid = {option: value for option, value in unsaid.items() if option not in said}
+    return parse_estimator(text + (LIGHTER.get(name, "") if not stated else ""), **unsaid)
 
 
 def runs(

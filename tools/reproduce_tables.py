@@ -27,7 +27,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from bank_runs import LIGHTER, STRENGTHS, Paths, Run, Task, judges_of, runs, tasks_of
+from bank_runs import STRENGTHS, Paths, Run, Task, estimator_of, judges_of, runs, tasks_of
 from evaluate_bank import labels_of
 from strength_sweep import strengths_numbers
 from tabulating import joint_tables, task_tables
@@ -35,8 +35,6 @@ from target_numbers import DRAWS, MARGIN
 from task_numbers import task_numbers
 
 from onnx_cte.errors import CTEError
-from onnx_cte.estimators import ESTIMATORS, parse_estimator
-from onnx_cte.types import Estimator
 
 TABLE = Path(__file__).resolve().parent.parent / "models" / "banks.toml"
 FORMAT = 1
@@ -58,20 +56,6 @@ def timed(found: Iterable[Run]) -> Iterable[tuple[Run, float]]:
     for run in found:
         yield run, time.perf_counter() - begun
         begun = time.perf_counter()
-
-
-def estimators_named(names: Sequence[str], task: Task) -> list[Estimator]:
-    """Estimators as on the command line, with the task's own metric of performance."""
-    made = []
-    for text in names:
-        offer = ESTIMATORS.get(text.split(":")[0])
-        unsaid: dict[str, Any] = {}
-        if offer and offer.performance:
-            unsaid[offer.performance] = task.performance
-        if offer and offer.objects and task.objects:
-            unsaid[offer.objects] = True
-        made.append(parse_estimator(text + LIGHTER.get(text, ""), **unsaid))
-    return made
 
 
 def document_of(
@@ -197,7 +181,7 @@ def join(out: Path, order: Sequence[str]) -> None:
 def measure(task: Task, paths: Paths, given: Namespace, made: Mapping[str, Any]) -> None:
     """Run a task, and the sweep over strengths if asked for, and write its JSON."""
     where = {"split": given.split, "device": given.device}
-    judges = estimators_named(given.estimator, task) or judges_of(task)
+    judges = [estimator_of(text, task) for text in given.estimator] or judges_of(task)
     found = list(timed(runs(task, paths, judges, **where)))
     _write(given.out / f"{task.name}.json", document_of(task, found, made, given))
     if given.strengths:

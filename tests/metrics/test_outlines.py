@@ -38,10 +38,10 @@ def by_loops(pixels, regions):
     while front:
         y, x = front.pop()
         for near in ((y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)):
-            if 0 <= near[0] < height and 0 <= near[1] < width and near not in outside:
-                if regions[near] == 0:
-                    outside.add(near)
-                    front.append(near)
+            within = 0 <= near[0] < height and 0 <= near[1] < width
+            if within and near not in outside and regions[near] == 0:
+                outside.add(near)
+                front.append(near)
     total, count = 0.0, 0
     for y in range(height):
         for x in range(width):
