@@ -400,6 +400,18 @@ def test_the_page_of_a_task(command):
     )
 
 
+def test_without_in_domain_models_the_bank_is_without_them(tool, runs):
+    field = runs[0]
+    title = "consensus"
+    # As of the whole bank, b would be below c.
+    again = ranked({"b": 3, "c": 1}, title=title, drawn=[(3, 1)] * 4)
+    found = tool("task_numbers").task_numbers([replace(field, outside={title: again}), runs[1]])
+    assert found["targets"]["field"]["others"]["estimators"][title]["pairs"] == 1
+    before = tool("task_numbers").task_numbers(runs)
+    assert before["targets"]["field"]["others"]["estimators"][title]["pairs"] == 0
+    assert found["targets"]["field"]["all"] == before["targets"]["field"]["all"]
+
+
 def test_where_all_models_are_in_domain_the_page_says_so(tool, runs):
     own = [replace(run, own=frozenset("abc")) for run in runs]
     found = tool("task_numbers").task_numbers(own)

@@ -6,7 +6,7 @@ estimator beside, say, only measures what is new. `reproduce_tables.py` makes ta
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,11 @@ ABLATIONS = (
     "credibility:boundary=0:consistency=0",
 )
 """The proposed estimator with one kind of evidence left out, or with every vote alike."""
+
+OF_THE_BANK = frozenset(
+    ("agreement", "consensus", "credibility", "ncti", "spectral", "staple", "vote")
+)
+"""Names of the estimators that judge a model by the others."""
 
 LIGHTER = {"otce": ":pixels=500:repeats=3", "jc_otce": ":pixels=500:repeats=3"}
 """Options of estimators that are too slow for banks of dozens of models by default."""
@@ -104,12 +109,20 @@ class Run:
         By the estimators.
     own : frozenset of str
         In-domain models.
+    outside : mapping of str to Ranking
+        By title, rankings by estimators that judge a model by the others of its bank
+        (`OF_THE_BANK`), of a bank without in-domain models: these would have a say otherwise.
     """
 
     target: str
     truth: Ranking
     rankings: tuple[Ranking, ...]
     own: frozenset[str]
+    outside: Mapping[str, Ranking] = field(default_factory=dict)
+
+    def without_own(self, ranking: Ranking) -> Ranking:
+        """The ranking of this run that holds for a bank without in-domain models."""
+        return self.outside.get(ranking.title, ranking)
 
 
 def tasks_of(table: Mapping[str, Any]) -> dict[str, Task]:
@@ -201,7 +214,16 @@ def runs(
             progress=True,
         )
         own = frozenset(m.name for m in models if in_domain(bank, m.name, target))
-        yield Run(target, truth, tuple(rankings), own)
+        others = [model for model in models if model.name not in own]
+        again = [judge for judge in judges if judge.name in OF_THE_BANK]
+        outside: dict[str, Ranking] = {}
+        if own and others and again:
+            # All that was measured is there: only scores are made anew.
+            made = rank_each(
+                others, pictures, again, device=device, evidence=folder / "evidence.sqlite"
+            )
+            outside = {ranking.title: ranking for ranking in made}
+        yield Run(target, truth, tuple(rankings), own, outside)
 
 
 def spread(names: Sequence[str], count: int) -> list[str]:

@@ -121,11 +121,14 @@ def task_numbers(runs: Sequence[Run], *, reference: str | None = None) -> dict[s
 
 
 def _judged(run: Run, subset: str) -> Judged:
-    without = run.own if subset == "others" else frozenset()
-    return Judged(
-        performances(run.truth, without),
-        {ranking.title: numbers(ranking, run.truth, without) for ranking in run.rankings},
-    )
+    if subset != "others":
+        found = {ranking.title: numbers(ranking, run.truth) for ranking in run.rankings}
+        return Judged(performances(run.truth), found)
+    found = {
+        ranking.title: numbers(run.without_own(ranking), run.truth, run.own)
+        for ranking in run.rankings
+    }
+    return Judged(performances(run.truth, run.own), found)
 
 
 def _best_cte(titles: Sequence[str], targets: Sequence[Judged]) -> str | None:

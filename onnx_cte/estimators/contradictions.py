@@ -9,9 +9,6 @@ CHANCE = 0.5
 STILL = 0.8
 """Consistency from which on a model is said to hold still."""
 
-DOUBTFUL = 0.6
-"""Boundary evidence below which outlines are hardly better than chance."""
-
 ALIKE = 0.5
 """Consensus below which even models that are believed hardly agree with each other."""
 
@@ -31,7 +28,7 @@ def contradictions(parts: Parts) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Of models that hold still (`STILL`) and do not follow the image (`DOUBTFUL`); of models that
+        Of models that hold still (`STILL`) and follow the image less than `CHANCE`; of models that
         hold still and follow it, with which those that are believed do not agree (half as far as
         with the best); and of a bank of which no model follows the image, or in which even those
         that do hardly agree (`ALIKE`).
@@ -48,11 +45,11 @@ background for foreground',)
     agreed = [
         part["consensus"]
         for part in parts.values()
-        if part["boundary"] >= DOUBTFUL and not math.isnan(part["consensus"])
+        if part["boundary"] >= CHANCE and not math.isnan(part["consensus"])
     ]
     found = []
-    blind = [name for name in still if parts[name]["boundary"] < DOUBTFUL]
-    if followed and max(followed) < DOUBTFUL:
+    blind = [name for name in still if parts[name]["boundary"] < CHANCE]
+    if followed and max(followed) < CHANCE:
         found.append(
             f"none of the models follows the image (at best {max(followed):.2f}, chance is "
             f"{CHANCE}): perhaps none of them is made for such images"
@@ -73,7 +70,7 @@ background for foreground',)
         alone = [
             name
             for name in still
-            if parts[name]["boundary"] >= DOUBTFUL and 2 * parts[name]["consensus"] < max(agreed)
+            if parts[name]["boundary"] >= CHANCE and 2 * parts[name]["consensus"] < max(agreed)
         ]
         if alone:
             found.append(

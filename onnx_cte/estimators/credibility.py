@@ -29,11 +29,11 @@ from onnx_cte.perturbations import Gamma, GaussianNoise
 from onnx_cte.perturbations.strengths import is_number
 from onnx_cte.types import Observation
 
-CLEAR = 0.8
-"""Boundary evidence from which on there is no doubt."""
+GROUND = 0.2
+"""Boundary evidence of what is nothing but holes and frame: ground, taken for figure."""
 
 LEAST = 0.05
-"""What is left to believe of a model whose outlines are no better than chance."""
+"""What is left to believe of a model that takes ground for figure."""
 
 ROUNDS = 20
 """At the most: who is believed settles within a few."""
@@ -47,15 +47,15 @@ class Credibility:
 
     * ``c``, consistency: how still its prediction holds, as `CTE` has it;
     * ``b``, boundary: whether its outlines follow the image, as `Boundary` has it, and from it
-      ``g = (b - 0.5) / 0.3``, cut to [0.05, 1]: outlines no better than chance leave little to
-      believe, and clear ones are not asked to be clearer;
+      ``g = (b - 0.2) / 0.3``, cut to [0.05, 1]: below 0.5, which is chance, there are holes, that
+      is, ground taken for figure, and the more, the less is there to believe;
     * ``v``, consensus: how like its prediction is to those of the other models (Dice of all classes
       but the background; of objects, F1 at an IoU of 0.5), their mean weighted by how credible each
-      of them is, ``w = (c g v) ^ sharpness``.
+      of them is, ``w = (c b g v) ^ sharpness``.
 
     ``v`` and ``w`` depend on each other, and are computed in turn until they settle, from
-    ``v = 1``. The score is ``g v``. What is silent counts as for `CTE`. A model without another to
-    agree with has the score ``c g``.
+    ``v = 1``. The score is ``v sqrt(g)``. What is silent counts as for `CTE`. A model without
+    another to agree with has the score ``c sqrt(g)``.
 
     Where it breaks: a bank without a good model, in which those that err alike believe each other
     (their ``b`` tells, and the remarks name them); many near-duplicates of one model; two models,
@@ -73,13 +73,14 @@ class Credibility:
     sharpness : float, >= 0
         0 lets every model vote alike; the larger, the more the most credible ones decide.
     consistency, boundary : float, >= 0
-        Exponents of ``c`` in ``w``, and of ``g`` in both ``w`` and the score; 0 leaves it out.
+        Exponents of ``c`` in ``w``, and of ``b g`` in ``w`` and ``sqrt(g)`` in the score; 0 leaves
+        it out.
     """
 
     perturbations: tuple[Perturbation, ...] = (GaussianNoise(0.1), Gamma((1.1, 1.2)))
     metric: str = "nhd"
     draws: int = DRAWS
-    sharpness: float = 4.0
+    sharpness: float = 6.0
     consistency: float = 1.0
     boundary: float = 1.0
 
@@ -174,7 +175,7 @@ class Credibility:
     def _scored(self, bank: Bank, column: str) -> dict[str, float]:
         consistency, boundary, consensus = self._judged(bank, column)
         agreed = consistency if len(bank) < 2 else consensus
-        scores = believable(boundary) ** self.boundary * agreed
+        scores = believable(boundary) ** (self.boundary / 2) * agreed
         return dict(zip(bank, scores.tolist(), strict=True))
 
     def _judged(
@@ -187,7 +188,7 @@ class Credibility:
         boundary = medians(without_flat(bank, with_silence(bank, "boundary")))
         alike = likeness(bank, objects=self.objects)[bank.indices]
         held = np.nan_to_num(consistency) ** self.consistency
-        held = held * np.nan_to_num(believable(boundary)) ** self.boundary
+        held = held * np.nan_to_num(believable(boundary) * boundary) ** self.boundary
         return consistency, boundary, consensus_of(bank, alike, held, self.sharpness)
 
     @property
@@ -196,14 +197,14 @@ class Credibility:
 
 
 def believable(boundary: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What boundary evidence leaves to believe: from `LEAST` at chance to 1 where it is clear.
+    """What boundary evidence leaves to believe: from `LEAST` at `GROUND` to 1 at chance.
 
     Examples
     --------
-    >>> believable(np.array([0.2, 0.5, 0.65, 0.9])).round(2)
-    array([0.05, 0.05, 0.5 , 1.  ])
+    >>> believable(np.array([0.1, 0.35, 0.5, 0.9])).round(2)
+    array([0.05, 0.5 , 1.  , 1.  ])
     """
-    return np.clip((boundary - CHANCE) / (CLEAR - CHANCE), LEAST, 1.0)
+    return np.clip((boundary - GROUND) / (CHANCE - GROUND), LEAST, 1.0)
 
 
 def consensus_of(

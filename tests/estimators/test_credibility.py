@@ -196,7 +196,7 @@ class TestBoundary:
 
 
 def test_what_outlines_leave_to_believe():
-    found = believable(np.array([0.0, 0.5, 0.65, 0.8, 1.0, np.nan]))
+    found = believable(np.array([0.0, 0.2, 0.35, 0.5, 1.0, np.nan]))
     assert found[:5].tolist() == close([0.05, 0.05, 0.5, 1.0, 1.0])
     assert math.isnan(found[5])
 
@@ -300,7 +300,7 @@ class TestCredibility:
         scores = STATED.score(bank)
         for model, part in STATED.parts(bank).items():
             believed = float(believable(np.array([part["boundary"]]))[0])
-            assert scores[model] == close(believed * part["consensus"])
+            assert scores[model] == close(math.sqrt(believed) * part["consensus"])
 
     def test_a_model_alone_is_judged_by_itself(self):
         bank = bank_of(STATED, {"right": twice(discs)})
