@@ -157,6 +157,11 @@ class Ranking(Sequence[Score]):
         return {score.model: score.value for score in self.scores}
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """What the scores are made of, by name; nothing if their estimator does not say."""
+        return tuple(dict.fromkeys(part for score in self.scores for part in score.parts))
+
+    @property
     def seconds(self) -> float:
         """Time of the estimator itself, beyond running the models, as its run recorded it.
 
@@ -182,14 +187,21 @@ class Ranking(Sequence[Score]):
         A prediction can be stable and wrong: a model that takes the background for foreground, say.
         Named are models whose share of foreground is far from what the models have in the middle,
         by more than a factor of `ODDS` in the odds; with fewer than three models there is none.
+
+        Where scores have parts, the estimator weighs these things itself, and `remarks` tell.
         """
+        if self.parts:
+            return self.remarks
         doubted = (self.doubt,) if self.doubt else ()
         return (*self.remarks, *doubted, *self._contradicted())
 
     @property
     def doubt(self) -> str:
-        """Why the perturbation says little about these models; empty if it does not."""
-        if self.separation is None:
+        """Why the perturbation says little about these models; empty if it does not.
+
+        Of scores with several parts it says but a part.
+        """
+        if self.separation is None or self.parts:
             return ""
         return doubt_about(
             self.separation,
@@ -212,7 +224,7 @@ class Ranking(Sequence[Score]):
 
     def __str__(self) -> str:
         counted = not all(math.isnan(score.objects) for score in self.scores)
-        parts = list(self.scores[0].parts) if self.scores else []
+        parts = self.parts
         rows = [
             [
                 str(rank),

@@ -194,8 +194,7 @@ def _ranking_csv(ranking: Ranking) -> str:
     failed = [
         {"status": "failed", "model": model, "reason": reason} for model, reason in ranking.failed
     ]
-    parts = list(ranking[0].parts) if ranking.scores else []
-    return _csv([*_COLUMNS, *parts], [*ranked, *failed])
+    return _csv([*_COLUMNS, *ranking.parts], [*ranked, *failed])
 
 
 def _images_csv(ranking: Ranking) -> str:

@@ -16,7 +16,9 @@ from PIL import Image as Picture
 from test_runner import but_for_times, discs, write_images
 
 from onnx_cte.cli import main
-from onnx_cte.estimators import CTE
+from onnx_cte.estimators import CTE, Confidence, Credibility
+from onnx_cte.estimators.boundary import Boundary
+from onnx_cte.estimators.vote import Vote
 from onnx_cte.images import Images
 from onnx_cte.perturbations import Gamma, GaussianNoise
 from onnx_cte.report import read_ranking, write_report
@@ -38,13 +40,26 @@ def call(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def test_rank_prints_a_table_and_writes_files(place):
-    result = call("rank", "models", "images", "--out", "plate7", "--jobs", 1)
+PARTS = ("consistency", "boundary", "consensus")
+BY_CREDIBILITY = ["sharp", "steady", "jumpy"]
+"""Their masks are nested: that of sharp lies between the others, nearer to that of steady."""
+
+
+@pytest.mark.parametrize(
+    ("stated", "parts", "order"),
+    [
+        ((), PARTS, BY_CREDIBILITY),
+        (("--estimator", "cte"), (), ["steady", "sharp", "jumpy"]),
+    ],
+    ids=["default", "cte"],
+)
+def test_rank_prints_a_table_and_writes_files(place, stated, parts, order):
+    result = call("rank", "models", "images", "--out", "plate7", "--jobs", 1, *stated)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    head = "rank model score 95 % interval rank 95 % foreground images empty skipped"
-    assert " ".join(lines[0].split()) == head
-    assert [line.split()[1] for line in lines[2:5]] == ["steady", "sharp", "jumpy"]
+    beside = "95 % interval rank 95 % foreground images empty skipped"
+    assert " ".join(lines[0].split()) == " ".join(["rank model score", *parts, beside])
+    assert [line.split()[1] for line in lines[2:5]] == order
     assert "normalised by percentile (assumed)" in result.stdout
     assert "run by CPUExecutionProvider, seed 0" in result.stdout
     assert sorted(os.listdir(place / "plate7")) == [
@@ -55,13 +70,37 @@ def test_rank_prints_a_table_and_writes_files(place):
     ]
 
 
-def test_the_command_and_python_give_the_same_json(place):
+def test_rank_is_by_credibility_and_its_score_is_made_of_the_parts(place):
+    call("rank", "models", "images")
+    found = read_ranking("onnx-cte-results")
+    assert found.estimator == repr(Credibility())
+    assert [p.name for p in Credibility().perturbations] == ["noise=0.1", "gamma=1.1..1.2"]
+    for score in found:
+        assert 0.8 < score.parts["consistency"] < 1
+        # Where outlines follow the image, as those of discs do, agreement alone decides.
+        assert 0.8 < score.parts["boundary"] <= 1
+        assert score.value == pytest.approx(score.parts["consensus"])
+    shown = call("rank", "--help").stdout
+    assert "[default: credibility]" in " ".join(shown.split())
+
+
+DISTURBED = (Gamma(), GaussianNoise((0.05, 0.2)))
+
+
+@pytest.mark.parametrize(
+    ("stated", "estimator"),
+    [
+        ((), Credibility(DISTURBED, "ei")),
+        (("--estimator", "cte"), CTE("ei", DISTURBED)),
+    ],
+    ids=["default", "cte"],
+)
+def test_the_command_and_python_give_the_same_json(place, stated, estimator):
     result = call(
         *("rank", "models", "images", "--out", "a", "--metric", "ei", "--perturb", "gamma"),
-        *("--perturb", "noise=0.05..0.2", "--seed", 4, "--jobs", 1),
+        *("--perturb", "noise=0.05..0.2", "--seed", 4, "--jobs", 1, *stated),
     )
     assert result.exit_code == 0
-    estimator = CTE("ei", [Gamma(), GaussianNoise((0.05, 0.2))])
     ranking = rank(open_models("models"), Images("images"), estimator, seed=4, jobs=1)
     write_report(ranking, "b")
     one, other = (Path(folder, "ranking.json").read_text() for folder in "ab")
@@ -74,18 +113,21 @@ def test_the_command_and_python_give_the_same_json(place):
 def test_json_to_stdout(place):
     result = call("rank", "models", "images", "--json")
     document = json.loads(result.stdout)
-    assert [row["model"] for row in document["ranking"]] == ["steady", "sharp", "jumpy"]
+    assert [row["model"] for row in document["ranking"]] == BY_CREDIBILITY
+    assert all(tuple(row["parts"]) == PARTS for row in document["ranking"])
     assert document == json.loads(Path("onnx-cte-results/ranking.json").read_text())
 
 
 def test_evaluate_sets_estimators_beside_the_truth(place):
     result = call("evaluate", "models", "images", "labels", "--out", "e")
     assert result.exit_code == 0, result.output
-    for title in ("cte nhd noise=0.1", "cte ei gamma=1.1..1.2", "confidence", "entropy"):
+    cte = ("cte nhd noise=0.1", "cte ei gamma=1.1..1.2")
+    for title in ("credibility", *cte, "confidence", "entropy"):
         # Beside the performance, in how it separates, and in how it agrees.
         assert result.stdout.count(title) == 3
     document = json.loads(Path("e/evaluation.json").read_text())
-    assert len(document["agreement"]) == 6
+    assert len(document["agreement"]) == 7
+    assert document["agreement"][0]["estimator"] == repr(Credibility())
     assert document["agreement"][0]["models"] == 3
     as_json = call("evaluate", "models", "images", "labels", "--out", "e", "--json")
     again = json.loads(as_json.stdout)
@@ -99,6 +141,7 @@ def test_evaluate_with_one_metric_and_perturbation(place):
     document = json.loads(Path("onnx-cte-evaluation/evaluation.json").read_text())
     assert result.exit_code == 0
     assert [row["estimator"] for row in document["agreement"]] == [
+        repr(Credibility()),
         "CTE(metric='nhd', perturbations=(Flip(axis='x'),), draws=2)",
         "Confidence(kind='confidence')",
         "Confidence(kind='entropy')",
@@ -126,6 +169,8 @@ def test_help_names_every_command():
     for command in ("rank", "evaluate", "demo", "list"):
         assert re.search(rf"^  {command} ", result.stdout, re.M)
     assert call("rank", "--help").exit_code == 0
+    shown = " ".join(call("evaluate", "--help").stdout.split())
+    assert "[default: credibility,cte,confidence,entropy]" in shown
     assert call("--version").stdout.startswith("onnx-cte, version ")
 
 
@@ -346,16 +391,19 @@ def test_names_from_an_editor_on_windows(place):
 def test_draws_reach_the_estimator(place):
     result = call("rank", "models", "images", "--draws", 3)
     assert "rank stability over 3 draws: tau" in result.stdout
+    assert read_ranking("onnx-cte-results").estimator == repr(Credibility(draws=3))
+    call("rank", "models", "images", "--draws", 3, "--estimator", "cte")
     assert read_ranking("onnx-cte-results").estimator == repr(CTE(draws=3))
     result = call(
         *("evaluate", "models", "images", "labels", "--metric", "nhd", "--perturb", "noise=0.1"),
-        *("--draws", 1, "--out", "e"),
+        *("--draws", 1, "--out", "e", "--estimator", "cte,confidence,entropy"),
     )
     assert "stability" not in result.stdout
     document = json.loads(Path("e/evaluation.json").read_text())
     assert document["agreement"][0]["estimator"] == repr(CTE(draws=1))
     call("rank", "models", "images", "--out", "default")
-    assert read_ranking("default").estimator == repr(CTE())
+    assert read_ranking("default").estimator == repr(Credibility())
+    assert Credibility().draws == CTE().draws
     assert f"[default: {CTE().draws}]" in call("rank", "--help").stdout
 
 
@@ -384,15 +432,17 @@ def test_a_second_ranking_for_models_without_a_bottleneck(refusing):
     assert result.exit_code == 3
     first, second = result.stdout.split("sharp cannot be disturbed where --perturb says. ")
     assert "failed, not ranked\n  sharp: there is no bottleneck in it" in first
-    assert second.startswith("All models by cte nhd noise=0.1 x1; do not compare its scores")
+    assert second.startswith(
+        "All models by credibility noise=0.1 draws=1; do not compare its scores"
+    )
     assert "failed" not in second
     folder = Path("onnx-cte-results")
     assert set(read_ranking(folder).values) == {"steady", "jumpy"}
     beside = read_ranking(folder / "without-bottleneck")
-    assert [score.model for score in beside] == ["steady", "sharp", "jumpy"]
+    assert [score.model for score in beside] == BY_CREDIBILITY
     assert beside.failed == ()
     # The same as if it had been asked for by itself: nothing is mixed.
-    call("rank", "models", "images", "--draws", 1, "--out", "alone")
+    call("rank", "models", "images", "--perturb", "noise=0.1", "--draws", 1, "--out", "alone")
     assert but_for_times(read_ranking("alone")) == but_for_times(beside)
     assert sorted(os.listdir(folder / "without-bottleneck")) == [
         "images.csv",
@@ -413,7 +463,7 @@ def test_no_second_ranking_where_nothing_was_refused(refusing):
     Path("models/notes.onnx").write_text("no network")
     result = call(*SECOND)
     assert result.exit_code == 3  # for the model that is none
-    told = "no model refused cte nhd gamma=1.1..1.2 x1, so there is no second ranking"
+    told = "no model refused credibility gamma=1.1..1.2 draws=1, so there is no second ranking"
     assert told in result.stdout
     assert result.stdout.count("written") == 1
     assert not Path("onnx-cte-results/without-bottleneck").exists()
@@ -427,7 +477,7 @@ def test_if_all_refuse_the_second_ranking_stands_alone(refusing):
     assert result.exit_code == 3
     assert result.stdout.startswith(
         "no model can be disturbed where --perturb says (jumpy: there is no bottleneck in it). "
-        "All models by cte nhd noise=0.1 x1 instead\n\nrank  model"
+        "All models by credibility noise=0.1 draws=1 instead\n\nrank  model"
     )
     assert result.stdout.count("rank  model") == 1
     assert len(read_ranking("onnx-cte-results/without-bottleneck")) == 3
@@ -453,8 +503,57 @@ def test_an_evaluation_goes_on_without_what_no_model_offers(refusing):
     result = call("evaluate", "models", "images", "labels", "--metric", "nhd", "--out", "e")
     assert result.exit_code == 3
     rows = [line.split() for line in result.stdout.splitlines()]
-    (row,) = (r for r in rows if r[:3] == ["cte", "nhd", "gamma=1.1..1.2"])
-    assert row[3:] == ["nothing", "0", "-", "0", *["-"] * 7]
-    assert "sharp: there is no bottleneck in it (by cte nhd gamma=1.1..1.2)" in result.stdout
+    # By default credibility disturbs by gamma too.
+    for title in (["cte", "nhd", "gamma=1.1..1.2"], ["credibility"]):
+        (row,) = (r for r in rows if [*r, ""][: len(title) + 1] == [*title, "nothing"])
+        assert row[len(title) :] == ["nothing", "0", "-", "0", *["-"] * 7]
+    by = "(by credibility, cte nhd gamma=1.1..1.2)"
+    assert f"sharp: there is no bottleneck in it {by}" in result.stdout
     document = json.loads(Path("e/evaluation.json").read_text())
-    assert [len(found["ranking"]) for found in document["rankings"]] == [3, 0, 3, 3]
+    assert [len(found["ranking"]) for found in document["rankings"]] == [0, 3, 0, 3, 3]
+
+
+def test_a_metric_of_objects_makes_credibility_look_at_objects(place):
+    decoder = ("--decoder", "foreground,min_size=4")
+    refused = call("rank", "models", "images", *decoder)
+    assert refused.exit_code == 2
+    assert "nothing that is asked for looks at them: add --metric rand_fscore" in refused.stderr
+    call("rank", "models", "images")
+    of_classes = read_ranking("onnx-cte-results")
+    result = call("rank", "models", "images", "--metric", "rand_fscore", *decoder)
+    assert result.exit_code == 0, result.output
+    assert " ".join(["foreground", "objects", "images"]) in " ".join(result.stdout.split())
+    of_objects = read_ranking("onnx-cte-results")
+    assert of_objects.estimator == repr(Credibility(metric="rand_fscore"))
+    assert all(score.objects >= 3 for score in of_objects)
+    # The masks differ, and yet on most images each object has its like in all models.
+    assert all(score.parts["consensus"] < 0.96 for score in of_classes)
+    assert all(score.parts["consensus"] == 1 for score in of_objects)
+
+
+def test_an_evaluation_by_objects_makes_all_that_can_look_at_objects(place):
+    arguments = ("evaluate", "models", "images", "labels", "--performance", "map", "--out", "e")
+    assert call(*arguments).exit_code == 0
+    document = json.loads(Path("e/evaluation.json").read_text())
+    cte = [CTE("rand_fscore", p) for p in Credibility().perturbations]
+    assert [row["estimator"] for row in document["agreement"]] == [
+        *map(repr, (Credibility(metric="rand_fscore"), *cte, Confidence(), Confidence("entropy")))
+    ]
+    assert all(row["objects"] >= 3 for row in document["rankings"][0]["ranking"])
+    # What is stated comes first.
+    stated = "credibility:metric=nhd,vote,vote:objects=no,boundary"
+    assert call(*arguments, "--estimator", stated).exit_code == 0
+    document = json.loads(Path("e/evaluation.json").read_text())
+    assert [row["estimator"] for row in document["agreement"]] == [
+        *map(repr, (Credibility(), Vote(objects=True), Vote(), Boundary(objects=True)))
+    ]
+
+
+@pytest.mark.parametrize("estimator", ["boundary", "confidence"])
+def test_a_score_that_is_one_number_has_no_parts(place, estimator):
+    result = call("rank", "models", "images", "--estimator", estimator)
+    head = "rank model score 95 % interval rank 95 % foreground images empty skipped"
+    assert " ".join(result.stdout.splitlines()[0].split()) == head
+    columns = Path("onnx-cte-results/ranking.csv").read_text().splitlines()[0].split(",")
+    assert columns[-1] == "reason"
+    assert all(score.parts == {} for score in read_ranking("onnx-cte-results"))

@@ -16,10 +16,10 @@ from onnx_cte.cli import main
 from onnx_cte.cli.judges import jury_of, names_of
 from onnx_cte.cli.sources import split_pair
 from onnx_cte.errors import OptionError
-from onnx_cte.estimators import CTE, ESTIMATORS, Confidence, Offer
+from onnx_cte.estimators import CTE, ESTIMATORS, Confidence, Credibility, Offer
 from onnx_cte.report import read_ranking
 
-OURS = ("cte", "confidence", "entropy", "accuracy")
+OURS = ("credibility", "cte", "confidence", "entropy", "accuracy")
 
 
 @pytest.fixture(autouse=True)
@@ -93,10 +93,10 @@ def test_cte_alone_stands_for_metrics_and_perturbations(place):
     _, found, _ = evaluated("--estimator", "share,cte", "--perturb", "flip=x", "--draws", 1)
     assert [name.partition("(")[0] for name in found] == ["Share", "CTE", "CTE"]
     assert "metric='ei', perturbations=(Flip(axis='x'),), draws=1" in found[2]
-    _, by_name, _ = evaluated("--estimator", "cte,confidence,entropy")
+    _, by_name, _ = evaluated("--estimator", "credibility,cte,confidence,entropy")
     _, by_default, _ = evaluated()
     assert by_name == by_default
-    assert len(by_default) == 6
+    assert len(by_default) == 7
 
 
 def test_all_that_can_run_in_groups_by_what_they_need(place):
@@ -104,8 +104,14 @@ def test_all_that_can_run_in_groups_by_what_they_need(place):
     assert found == [
         repr(judge)
         for judge in (
-            *(Confidence(), CTE(draws=1), Confidence("entropy"), Share(), Share(2.0, "twice")),
-            *(Shared(), Few(label="few"), Labels(label="with labels")),
+            *(Confidence(), Credibility(), CTE(draws=1), Confidence("entropy")),
+            *(
+                Share(),
+                Share(2.0, "twice"),
+                Shared(),
+                Few(label="few"),
+                Labels(label="with labels"),
+            ),
         )
     ]
     assert result.stdout.count("\nleft out\n") == 1
@@ -271,6 +277,6 @@ def test_an_estimator_of_performance_is_judged_by_the_metric_asked_for(monkeypat
 
 def test_names_repeated_or_parted_by_commas():
     assert names_of(["a, b:c=1", "d"]) == ["a", "b:c=1", "d"]
-    assert names_of([]) == ["cte", "confidence", "entropy"]
+    assert names_of([]) == ["credibility", "cte", "confidence", "entropy"]
     with pytest.raises(OptionError, match="--estimator a,,b: an estimator is missing at a comma"):
         names_of(["a,,b"])

@@ -18,6 +18,8 @@ from test_runner import write_images
 
 from onnx_cte.bundled import bundled_models
 from onnx_cte.cli import main
+from onnx_cte.estimators import Credibility
+from onnx_cte.perturbations import Dropout
 from onnx_cte.report import read_ranking
 from onnx_cte.segmenters.inspection import inspect_model
 
@@ -230,6 +232,22 @@ def bank(tmp_path, monkeypatch):
 RANK = ("rank", "models", "images", "--perturb", "feature-noise=0.5", "--draws", 1, "--limit", 2)
 
 
+def test_dropout_reaches_the_default_estimator(bank):
+    result = call("rank", "models", "images", "--perturb", "dropout=0.1", "--limit", 2)
+    assert result.exit_code == 3
+    found = read_ranking("onnx-cte-results")
+    assert found.estimator == repr(Credibility((Dropout(0.1),)))
+    ((failed, reason),) = found.failed
+    assert failed == "flat"
+    assert reason.startswith("no bottleneck to disturb by dropout=0.1")
+    (score,) = found
+    # Another draw of masks is another consistency.
+    call(*("rank", "models", "images", "--perturb", "dropout=0.1", "--limit", 2, "--seed", 1))
+    (other,) = read_ranking("onnx-cte-results")
+    assert 0 < score.parts["consistency"] != other.parts["consistency"] > 0
+    assert score.parts["boundary"] == other.parts["boundary"]
+
+
 def test_rank_takes_a_bottleneck_where_it_is_stated(bank):
     assert call(*RANK).exit_code == 3
     assert read_ranking("onnx-cte-results").failed[0][0] == "flat"
@@ -311,5 +329,5 @@ def test_auto_leaves_the_way_out_where_no_model_can_be_disturbed(bank):
     assert call(*arguments).exit_code == 1
     result = call(*arguments, "--without-bottleneck", "noise=0.1")
     assert result.exit_code == 3
-    assert "All models by cte nhd noise=0.1 x1 instead" in result.stdout
+    assert "All models by credibility noise=0.1 draws=1 instead" in result.stdout
     assert len(read_ranking("onnx-cte-results/without-bottleneck")) == 2

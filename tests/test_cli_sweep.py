@@ -14,7 +14,7 @@ from test_runner import write_images
 import onnx_cte as oc
 from onnx_cte.cli import main
 from onnx_cte.documents import ranking_from_json
-from onnx_cte.estimators import CTE
+from onnx_cte.estimators import CTE, Credibility
 from onnx_cte.perturbations import GaussianNoise, parse_perturbation
 from onnx_cte.report import read_ranking
 from onnx_cte.sweep import CANDIDATES
@@ -41,8 +41,13 @@ def place(tmp_path, monkeypatch):
 AUTO = ("rank", "models", "images", "--perturb", "auto", "--jobs", 1)
 
 
-def test_the_sweep_is_told_before_the_ranking_by_what_it_chose(place):
-    result = call(*AUTO)
+@pytest.mark.parametrize(
+    ("stated", "estimator"),
+    [((), Credibility((GaussianNoise(0.1),))), (("--estimator", "cte"), CTE())],
+    ids=["default", "cte"],
+)
+def test_the_sweep_is_told_before_the_ranking_by_what_it_chose(place, stated, estimator):
+    result = call(*AUTO, *stated)
     assert result.exit_code == 0, result.output
     told, ranked = result.stdout.split("\n\n", 1)
     assert told.startswith("sweep of 3 perturbations on 6 images, cte nhd\n")
@@ -53,12 +58,13 @@ def test_the_sweep_is_told_before_the_ranking_by_what_it_chose(place):
     )
     assert ranked.startswith("rank  model")
     kept = read_ranking("onnx-cte-results")
-    assert kept.estimator == repr(CTE())
+    assert kept.estimator == repr(estimator)
     again = oc.sweep(oc.open_models("models"), oc.Images("images"), jobs=1)
     assert kept.provenance["sweep"] == again.to_json()
     assert told == str(again)
     # All but what it was chosen by is as if it had been given.
-    call("rank", "models", "images", "--perturb", "noise=0.1", "--jobs", 1, "--out", "given")
+    given = ("--perturb", "noise=0.1", "--jobs", 1, "--out", "given")
+    call("rank", "models", "images", *given, *stated)
     by_hand = read_ranking("given")
     assert "sweep" not in by_hand.provenance
     assert (by_hand.scores, by_hand.separation) == (kept.scores, kept.separation)
@@ -67,9 +73,10 @@ def test_the_sweep_is_told_before_the_ranking_by_what_it_chose(place):
 def test_as_json_the_sweep_stands_in_the_ranking(place):
     result = call(*AUTO, "--json", "--draws", 3, "--metric", "ei")
     document = json.loads(result.stdout)
+    chosen = Credibility((GaussianNoise(0.1),), "ei", 3)
     assert document["provenance"]["sweep"]["chosen"] == "noise=0.1"
     assert document["provenance"]["sweep"]["metric"] == "ei"
-    assert document["estimator"] == repr(CTE("ei", draws=3))
+    assert document["estimator"] == repr(chosen)
     assert document["separation"]["draws"] == 3
     assert document["separation"]["contrast"] > 0
 
@@ -95,7 +102,7 @@ def test_a_second_ranking_stands_beside_what_was_chosen(refusing):
     assert "1 of 1" in told
     assert "left out" not in told
     assert "failed, not ranked\n  sharp: no way in" in ranked
-    assert "All models by cte nhd gamma=1.5; do not compare" in ranked
+    assert "All models by credibility gamma=1.5; do not compare" in ranked
     assert set(read_ranking("onnx-cte-results").values) == {"steady", "jumpy"}
     second = read_ranking("onnx-cte-results/without-bottleneck")
     assert len(second) == 3
@@ -124,6 +131,7 @@ def test_evaluate_sets_the_choice_for_each_metric_beside_others(place):
     document = json.loads(Path("e/evaluation.json").read_text())
     rankings = [ranking_from_json(found) for found in document["rankings"]]
     assert [ranking.title for ranking in rankings] == [
+        "credibility",
         "cte nhd gamma=1.5",
         "cte ei gamma=1.5",
         "cte nhd noise=0.1",
@@ -132,15 +140,19 @@ def test_evaluate_sets_the_choice_for_each_metric_beside_others(place):
         "entropy",
     ]
     swept = [ranking.provenance.get("sweep", {}).get("metric") for ranking in rankings]
-    assert swept == [None, None, "nhd", "ei", None, None]
+    # A sweep is of cte here: credibility stands beside as it is.
+    assert swept == [None, None, None, "nhd", "ei", None, None]
     assert "sweep" not in document["performance"]["provenance"]
     as_json = call(
         *("evaluate", "models", "images", "labels", "--perturb", "auto", "--metric", "nhd"),
-        *("--out", "e", "--json", "--draws", 1, "--jobs", 1),
+        *("--out", "e", "--json", "--draws", 1, "--jobs", 1, "--estimator", "cte"),
     )
     document = json.loads(as_json.stdout)
     assert document["rankings"][0]["estimator"] == repr(CTE(draws=1))
     assert document["rankings"][0]["provenance"]["sweep"]["chosen"] == "noise=0.1"
+
+
+OF_BOTH = "of the estimators credibility and cte, and --estimator confidence"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +163,7 @@ def test_evaluate_sets_the_choice_for_each_metric_beside_others(place):
             r"auto chooses one perturbation, .* \(auto, noise=0\.1 were given\); leave it alone",
         ),
         ([*AUTO, "--perturb", "auto"], r"auto, auto were given"),
-        ([*AUTO, "--estimator", "confidence"], "of the estimator cte, and --estimator confidence"),
+        ([*AUTO, "--estimator", "confidence"], OF_BOTH),
         ([*AUTO, "--metric", "nhdd"], "unknown consistency metric 'nhdd'"),
         ([*AUTO, "--draws", 0], "draws is an integer of at least 1, not 0"),
         ([*AUTO, "--limit", 4], "from 4 files, and fewer than 5 cannot tell models apart"),
@@ -203,7 +215,8 @@ def test_the_bundled_models(tmp_path, monkeypatch):
         Picture.fromarray(image).save(f"images/{name}.png")
         Picture.fromarray(labels.astype(np.uint16)).save(f"labels/{name}.png")
     models = oc.bundled_models()
-    result = call("rank", models, "images", "--perturb", "auto", "--jobs", 1, "--out", "out")
+    arguments = ("rank", models, "images", "--perturb", "auto", "--jobs", 1, "--out", "out")
+    result = call(*arguments, "--estimator", "cte")
     assert result.exit_code == 0, result.output
     found = read_ranking("out")
     kept = found.provenance["sweep"]
@@ -221,8 +234,13 @@ def test_the_bundled_models(tmp_path, monkeypatch):
     # Neither sees labels: the choice in an evaluation is the same.
     result = call(
         *("evaluate", models, "images", "labels", "--perturb", "auto", "--metric", "nhd"),
-        *("--jobs", 1, "--out", "e"),
+        *("--jobs", 1, "--out", "e", "--estimator", "cte"),
     )
     assert result.exit_code == 0, result.output
     document = json.loads(Path("e/evaluation.json").read_text())
     assert document["rankings"][0]["provenance"]["sweep"] == kept
+    # Nor does credibility change what is chosen: that is by consistency alone.
+    assert call(*arguments).exit_code == 0
+    found = read_ranking("out")
+    assert found.title == f"credibility {kept['chosen']}"
+    assert found.provenance["sweep"] == kept

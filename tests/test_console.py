@@ -112,6 +112,22 @@ def test_nothing_to_add():
     assert ranking_text(plain) == str(plain)
 
 
+def test_parts_stand_beside_the_score():
+    first, second, third = ranking()
+    parts = {"boundary": 0.75, "consensus": math.nan}
+    shown = replace(ranking(), scores=(third, replace(first, parts=parts), second))
+    head, _, *rows = str(shown).splitlines()
+    assert head.split()[:6] == ["rank", "model", "score", "boundary", "consensus", "95"]
+    assert [row.split()[1:5] for row in rows] == [
+        ["c", "-", "-", "-"],
+        ["a", "0.9000", "0.750", "-"],
+        ["b", "0.8500", "-", "-"],
+    ]
+    assert "boundary" not in str(ranking())
+    # Of an evaluation, scores alone stand side by side.
+    assert "boundary" not in ranking_text(ranking(), [(shown, agreement(shown, ranking()))])
+
+
 def test_an_evaluation_puts_estimators_side_by_side():
     truth = ranking(title="f1")
     compared = [(ranking(), agreement(ranking(), truth))]
@@ -170,6 +186,9 @@ def test_no_doubt_of_what_is_not_perturbed_or_better_if_lower():
     )
     assert len(still.warnings) == 1
     assert replace(still, greater_is_better=False).warnings == ()
+    # Nor of a score that is not the answer to a perturbation alone.
+    parts = (replace(score, parts={"boundary": 0.99}) for score in still)
+    assert replace(still, scores=tuple(parts)).warnings == ()
 
 
 def test_an_evaluation_tells_the_separation_and_doubts_of_every_ranking():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -11,6 +12,7 @@ import pytest
 
 import onnx_cte as oc
 from onnx_cte.errors import NothingToRank
+from onnx_cte.estimators import Credibility
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,8 +43,11 @@ def check(printed, out):
     document = json.loads((out / "ranking.json").read_text(encoding="utf-8"))
     assert len(document["ranking"]) == 6
     assert document["failed"] == []
+    assert document["estimator"] == repr(Credibility())
+    assert re.search(r"^rank  model +score +consistency +boundary +consensus ", printed, re.M)
     evaluation = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
-    assert evaluation["agreement"][0]["models"] == 6
+    (found,) = evaluation["agreement"]
+    assert (found["estimator"], found["models"]) == (repr(Credibility()), 6)
     assert len(list((out / "images").iterdir())) == 24
     return document
 

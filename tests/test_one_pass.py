@@ -49,7 +49,9 @@ def test_every_estimator_has_an_opinion(together, place):
 
 
 # One of each kind of need, and of evidence that is shared.
-@pytest.mark.parametrize("name", ["cte", "tta", "ccfv", "logme", "nleep", "contrastive", "staple"])
+@pytest.mark.parametrize(
+    "name", ["credibility", "cte", "tta", "ccfv", "logme", "nleep", "contrastive", "staple"]
+)
 def test_alone_it_says_the_same(together, name):
     judge = ESTIMATORS[name]()
     (alone,) = oc.rank_each(models(), images(), [judge], jobs=1)

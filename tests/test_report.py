@@ -92,6 +92,52 @@ def test_csv_has_a_row_a_model_ranked_or_failed(tmp_path):
     assert rows[3]["reason"] == "is broken"
 
 
+def in_parts():
+    """A model with all parts, one with an undefined part, and one without any."""
+    first, second, third = ranking()
+    made_of = {"boundary": 0.75, "consensus": 0.5}
+    scores = (
+        replace(first, parts=made_of),
+        replace(second, parts={**made_of, "consensus": NAN}),
+        third,
+    )
+    return replace(ranking(), scores=scores)
+
+
+def test_parts_and_back(tmp_path):
+    write_report(in_parts(), tmp_path)
+    document = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))
+    assert [row["parts"] for row in document["ranking"]] == [
+        {"boundary": 0.75, "consensus": 0.5},
+        {"boundary": 0.75, "consensus": None},
+        {},
+    ]
+    found = read_ranking(tmp_path)
+    # By repr, for NaN is not itself.
+    assert repr([score.parts for score in found]) == repr([score.parts for score in in_parts()])
+    assert found.parts == ("boundary", "consensus")
+    # Files of earlier versions have none.
+    for row in document["ranking"]:
+        del row["parts"]
+    assert ranking_from_json(document).parts == ()
+    document["ranking"][0]["parts"] = [0.75]
+    with pytest.raises(OutputError, match="something missing or misshapen"):
+        ranking_from_json(document)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_csv_has_a_column_a_part(tmp_path, turned):
+    found = in_parts()
+    write_report(replace(found, scores=found.scores[::-1] if turned else found.scores), tmp_path)
+    with (tmp_path / "ranking.csv").open(encoding="utf-8", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head[-3:] == ["reason", "boundary", "consensus"]
+    parts = {row[2]: row[-2:] for row in rows}
+    assert parts == {"äther": ["0.75", "0.5"], "b": ["0.75", ""], "c": ["", ""], "d": ["", ""]}
+    write_report(ranking(), tmp_path)
+    assert (tmp_path / "ranking.csv").read_text(encoding="utf-8").splitlines()[0].endswith("reason")
+
+
 def test_values_by_image(tmp_path):
     write_report(ranking(), tmp_path)
     with (tmp_path / "images.csv").open(encoding="utf-8", newline="") as file:

@@ -39,14 +39,14 @@ class MadeUp:
         return dict(zip(bank, bank.column("value").mean(axis=1).tolist(), strict=True))
 
 
-def ranked(count, **options):
+def ranked(count, kind=MadeUp, **options):
     models = [
         BlackBox(name, lambda tensor, place=place: np.full_like(tensor, place / 10))
         for place, name in enumerate(SHIFTS)
     ]
     pixels = np.zeros((8, 8), np.uint8)
     images = [Image(f"{i:02}", pixels, "yx") for i in range(count)]
-    return rank(models, images, MadeUp(**options), jobs=1)
+    return rank(models, images, kind(**options), jobs=1)
 
 
 @pytest.mark.parametrize("count", [5, 8, 20, 40])
@@ -67,6 +67,34 @@ def test_only_what_is_told_apart_has_no_number(count):
         grown = contrast * math.sqrt((count + more) / count)
         assert grown >= critical_contrast(count + more) * (1 - 1e-9)
     assert "good" not in {model for pair in pairs for model in pair} or count == 5
+
+
+@dataclass(frozen=True)
+class InParts(MadeUp):
+    """Says of all but one model what the score is made of."""
+
+    missing: str = "blind"
+
+    def parts(self, bank):
+        return {
+            model: {"half": value / 2, "none": math.nan}
+            for model, value in self.score(bank).items()
+            if model != self.missing
+        }
+
+
+def test_scores_are_told_with_what_they_are_made_of():
+    found = ranked(6, kind=InParts)
+    assert found.parts == ("half", "none")
+    for score in found:
+        if score.model == "blind":
+            assert score.parts == {}
+        else:
+            assert score.parts["half"] == score.value / 2
+            assert math.isnan(score.parts["none"])
+    assert ranked(6).parts == ()
+    # The rest is as if nothing had been said.
+    np.testing.assert_array_equal(found.drawn, ranked(6).drawn)
 
 
 @pytest.mark.parametrize(("count", "resamples"), [(4, 400), (12, 0)])

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from onnx_cte.agreement import agreement
-from onnx_cte.cli.judges import Jury, jury_of, means_cte, names_of
+from onnx_cte.cli.judges import BY_DEFAULT, Jury, jury_of, means_cte, names_of
 from onnx_cte.cli.options import (
     AT,
     DRAWS,
@@ -54,7 +54,7 @@ PERTURB = ("noise=0.1", "gamma=1.1..1.2")
     metavar="NAME[:OPTION=VALUE...]",
     help="What to compare, as cte,ccfv or leep:labels=pseudo; may be repeated, or separated by "
     "commas. all: every one that can run; see `onnx-cte list estimators`. cte alone stands for "
-    "--metric and --perturb. [default: cte,confidence,entropy]",
+    f"--metric and --perturb. [default: {','.join(BY_DEFAULT)}]",
 )
 @click.option(
     "--performance",
@@ -99,7 +99,7 @@ def evaluate_command(
     """Score MODELS against LABELS, and say how well rankings by estimators agree.
 
     LABELS are paired with IMAGES by file name. All estimators see the same predictions, in one
-    pass. Confidence and entropy stand beside as baselines, unless --estimator says otherwise.
+    pass. By default that is credibility and cte, with confidence and entropy as baselines.
     """
     names, drawn, truly = names_of(estimator), given(draws=draws), Accuracy(performance)
     _refuse_ignored(names, metric=metric, perturb=perturb, draws=draws)

@@ -29,7 +29,8 @@ def several(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 DRAWS = click.option(
     "--draws",
     type=int,
-    help="Of the estimator cte: how often what is random is drawn for each image. "
+    help="Of cte, and in a ranking of credibility: how often what is random is drawn for each "
+    "image. "
     f"[default: {CTE.draws}]",
 )
 MODEL_OPTIONS = several(

@@ -35,6 +35,9 @@ GROUND = 0.2
 LEAST = 0.05
 """What is left to believe of a model that takes ground for figure."""
 
+TIE = 0.02
+"""Exponent of a model's own evidence in its score: next to nothing, but between equals."""
+
 ROUNDS = 20
 """At the most: who is believed settles within a few."""
 
@@ -54,8 +57,9 @@ class Credibility:
       of them is, ``w = (c b g v) ^ sharpness``.
 
     ``v`` and ``w`` depend on each other, and are computed in turn until they settle, from
-    ``v = 1``. The score is ``v sqrt(g)``. What is silent counts as for `CTE`. A model without
-    another to agree with has the score ``c sqrt(g)``.
+    ``v = 1``. The score is ``v sqrt(g)``, times ``(c b) ^ 0.02``: two models that are each other's
+    only witness have the same ``v``, and then their own evidence decides. What is silent counts as
+    for `CTE`. A model without another to agree with has ``c`` in place of ``v``.
 
     Where it breaks: a bank without a good model, in which those that err alike believe each other
     (their ``b`` tells, and the remarks name them); many near-duplicates of one model; two models,
@@ -175,7 +179,8 @@ class Credibility:
     def _scored(self, bank: Bank, column: str) -> dict[str, float]:
         consistency, boundary, consensus = self._judged(bank, column)
         agreed = consistency if len(bank) < 2 else consensus
-        scores = believable(boundary) ** (self.boundary / 2) * agreed
+        own = consistency**self.consistency * boundary**self.boundary
+        scores = believable(boundary) ** (self.boundary / 2) * agreed * own**TIE
         return dict(zip(bank, scores.tolist(), strict=True))
 
     def _judged(

@@ -300,14 +300,23 @@ class TestCredibility:
         scores = STATED.score(bank)
         for model, part in STATED.parts(bank).items():
             believed = float(believable(np.array([part["boundary"]]))[0])
-            assert scores[model] == close(math.sqrt(believed) * part["consensus"])
+            own = part["consistency"] * part["boundary"]
+            assert scores[model] == close(math.sqrt(believed) * part["consensus"] * own**0.02)
 
     def test_a_model_alone_is_judged_by_itself(self):
         bank = bank_of(STATED, {"right": twice(discs)})
         (part,) = STATED.parts(bank).values()
         assert math.isnan(part["consensus"])
-        assert STATED.score(bank)["right"] == close(part["consistency"])
+        expected = part["consistency"] * (part["consistency"] * part["boundary"]) ** 0.02
+        assert STATED.score(bank)["right"] == close(expected)
         assert "three or more" in STATED.remarks(bank)[0]
+
+    def test_of_two_the_one_with_more_evidence_of_its_own_comes_first(self):
+        moves = {"a": lambda n: (discs(n), np.roll(discs(n), 2, 1)), "b": twice(discs)}
+        bank = bank_of(STATED, moves)
+        first, second = (STATED.parts(bank)[name] for name in "ba")
+        assert first["consensus"] == second["consensus"]
+        assert STATED.score(bank)["b"] > STATED.score(bank)["a"]
 
     def test_exponents_leave_evidence_out(self):
         models = {**RIGHT, **INVERTED}
