@@ -168,6 +168,31 @@ def _run(tool: str, words: Sequence[str], log: Path) -> None:
         raise SystemExit(f"{' '.join(command)} ended with {code}:\n{end}")
 
 
+def build_all(
+    planned: Sequence[Planned], data: Path, out: Path, *, jobs: int, device: str
+) -> list[str]:
+    """Build models, so many at a time, and say of each how it went.
+
+    Returns
+    -------
+    list of str
+        Titles of those that failed.
+    """
+    failed = []
+
+    def one_of(planned: Planned) -> None:
+        title = f"{planned.bank}/{planned.name}"
+        try:
+            print(f"{title}: {build(planned, data, out, device)}", file=sys.stderr, flush=True)
+        except (SystemExit, OSError) as error:
+            failed.append(title)
+            print(f"{title}: FAILED: {error}", file=sys.stderr, flush=True)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(one_of, planned))
+    return failed
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Build what is asked for and say how it went."""
     table = read_banks()
@@ -178,21 +203,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             how = f"models/{one.shipped}" if one.shipped else " ".join(one.words)
             print(f"{one.bank}/{one.name}: {' + '.join((one.domain, *one.also))}: {how}")
         return
-    failed = []
-
-    def one_of(planned: Planned) -> None:
-        title = f"{planned.bank}/{planned.name}"
-        try:
-            print(
-                f"{title}: {build(planned, options.data, options.out, options.device)}", flush=True
-            )
-        except (SystemExit, OSError) as error:
-            failed.append(title)
-            print(f"{title}: FAILED: {error}", file=sys.stderr, flush=True)
-
-    with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(one_of, planned))
-    if failed:
+    given = {"jobs": options.jobs, "device": options.device}
+    if failed := build_all(planned, options.data, options.out, **given):
         raise SystemExit(f"{len(failed)} of {len(planned)} models failed: {', '.join(failed)}")
 
 

@@ -2,7 +2,7 @@
 
 ::
 
-    python tools/choose_weights.py ../shared/data results/ [TASK ...]
+    python tools/choose_weights.py ../shared/data models/benchmark/ [TASK ...]
 
 Every combination of `GRID` ranks every bank on images of the *train* split of each target. For a
 target, that combination is chosen which has the greatest mean share of pairs in order, less the

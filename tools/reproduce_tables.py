@@ -1,21 +1,23 @@
 """Make all tables and figures of the benchmark, in one command.
 
-Runs every estimator with the bank of each task on the task's targets, and writes into the folder of
-results: ``TASK.json``, all numbers and what they were made with; ``TASK.md``, tables of them;
+Builds the banks that are not there yet (`tools/build_zoo.py`; this needs PyTorch), runs every
+estimator with the bank of each task on the task's targets, and writes into the folder of results:
+``TASK.json``, all numbers and what they were made with; ``TASK.md``, tables of them;
 ``TASK_pairs`` and ``TASK_scores``, figures as PNG and SVG (where matplotlib is installed); and
 ``README.md``, which joins the tasks whose JSON is there. What models say of images is kept beside
 the banks, so that a run that is repeated measures only what is new.
 
-    python tools/reproduce_tables.py ../shared/data results/
-    python tools/reproduce_tables.py ../shared/data results/ mitochondria blood
-    python tools/reproduce_tables.py ../shared/data results/ nuclei --strengths 3
-    python tools/reproduce_tables.py ../shared/data results/ --redraw
+    python tools/reproduce_tables.py ../shared/data models/benchmark/
+    python tools/reproduce_tables.py ../shared/data models/benchmark/ mitochondria blood
+    python tools/reproduce_tables.py ../shared/data models/benchmark/ nuclei --strengths 3
+    python tools/reproduce_tables.py ../shared/data models/benchmark/ --redraw
 """
 
 import argparse
 import hashlib
 import importlib.util
 import json
+import os
 import platform
 import re
 import sys
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from bank_runs import STRENGTHS, Paths, Run, Task, estimator_of, judges_of, runs, tasks_of
+from build_zoo import build_all, plan
 from evaluate_bank import labels_of
 from strength_sweep import strengths_numbers
 from tabulating import joint_tables, task_tables
@@ -178,6 +181,16 @@ def join(out: Path, order: Sequence[str]) -> None:
     (out / "README.md").write_text(page, encoding="utf-8")
 
 
+def build_bank(table: Mapping[str, Any], task: Task, given: Namespace) -> None:
+    """Build what is missing of a task's bank; a bank of which no models are listed is as it is."""
+    if not table["banks"][task.bank].get("models"):
+        return
+    planned = plan(table, task.bank)
+    device = "cpu" if given.device == "auto" else given.device
+    if failed := build_all(planned, given.data, given.models, jobs=given.jobs, device=device):
+        raise SystemExit(f"{task.name}: could not be built: {', '.join(failed)}")
+
+
 def measure(task: Task, paths: Paths, given: Namespace, made: Mapping[str, Any]) -> None:
     """Run a task, and the sweep over strengths if asked for, and write its JSON."""
     where = {"split": given.split, "device": given.device}
@@ -202,6 +215,7 @@ def options() -> argparse.ArgumentParser:
     add("--models", type=Path, default=TABLE.parent / "built", help="folder of the banks")
     add("--evidence", type=Path, help="what is measured is kept here; MODELS/runs unless given")
     add("--limit", type=int, default=Paths.limit, help="images a target at the most")
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="models built at a time")
     add("--split", choices=["test", "train"], default="test")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--estimator", nargs="+", default=[], help="these instead of all")
@@ -231,6 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     failed = []
     for name in given.tasks or tasks:
         if not given.redraw:
+            build_bank(table, tasks[name], given)
             try:
                 measure(tasks[name], paths, given, made)
             except CTEError as error:
