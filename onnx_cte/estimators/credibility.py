@@ -191,7 +191,7 @@ class Credibility:
         if self.consistency:
             consistency = medians(with_silence(bank, column))
         boundary = medians(without_flat(bank, with_silence(bank, "boundary")))
-        alike = likeness(bank, objects=self.objects)[bank.indices]
+        alike = likeness(bank, objects=self.objects)
         held = np.nan_to_num(consistency) ** self.consistency
         held = held * np.nan_to_num(believable(boundary) * boundary) ** self.boundary
         return consistency, boundary, consensus_of(bank, alike, held, self.sharpness)
@@ -220,9 +220,9 @@ def consensus_of(
     Parameters
     ----------
     bank : Bank
-        Evidence with ``foreground``.
-    alike : ndarray of float64, shape (images, models, models)
-        As `likeness` gives it, for the images of the bank.
+        Evidence with ``foreground``; whole, or a draw.
+    alike : ndarray of float64, shape (images of the whole bank, models, models)
+        As `likeness` gives it.
     held : ndarray of float64, shape (models,)
         Credibility before anyone is asked, in [0, 1].
     sharpness : float
@@ -232,9 +232,9 @@ def consensus_of(
     ndarray of float64, shape (models,)
         In [0, 1]; NaN where a model has nobody to agree with.
     """
-    known = ~np.isnan(alike)
-    shared = np.where(known, alike, 0.0)
-    foreground = bank.column("foreground")
+    # Split once: a draw then picks images of the results, and copies no matrices.
+    known, shared = bank.derived("credibility: known, shared", lambda _: _known_and_shared(alike))
+    foreground = bank.whole.column("foreground")
     sees = (foreground > 0).T
     agreed = np.ones(len(held))
     found = np.full(len(held), np.nan)
@@ -243,10 +243,18 @@ def consensus_of(
         weights = np.maximum(held * agreed, 1e-6) ** sharpness
         total = known @ weights
         values = np.where(
-            sees & (total > 0), (shared @ weights) / np.where(total, total, 1), np.nan
+            sees & (total > 0), (shared @ weights) / np.where(total > 0, total, 1), np.nan
         )
-        found = medians(silenced(values.T, foreground))
+        found = medians(silenced(values.T, foreground)[:, bank.indices])
         before, agreed = agreed, np.nan_to_num(found)
         if np.allclose(before, agreed, rtol=0, atol=1e-9):
             break
     return found
+
+
+def _known_and_shared(
+    alike: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where likeness is defined, 1 or 0, and likeness with 0 where it is not."""
+    known = ~np.isnan(alike)
+    return known.astype(np.float64), np.where(known, alike, 0.0)
