@@ -38,6 +38,9 @@ LEAST = 0.05
 TIE = 0.02
 """Exponent of a model's own evidence in its score: next to nothing, but between equals."""
 
+DIGITS = 9
+"""Decimals of a score."""
+
 ROUNDS = 20
 """At the most: who is believed settles within a few."""
 
@@ -181,7 +184,8 @@ class Credibility:
         agreed = consistency if len(bank) < 2 else consensus
         own = consistency**self.consistency * boundary**self.boundary
         scores = believable(boundary) ** (self.boundary / 2) * agreed * own**TIE
-        return dict(zip(bank, scores.tolist(), strict=True))
+        # What the votes of those leave that nobody believes is rounding.
+        return dict(zip(bank, scores.round(DIGITS).tolist(), strict=True))
 
     def _judged(
         self, bank: Bank, column: str
