@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -95,6 +95,19 @@ def test_scores_are_told_with_what_they_are_made_of():
     assert ranked(6).parts == ()
     # The rest is as if nothing had been said.
     np.testing.assert_array_equal(found.drawn, ranked(6).drawn)
+
+
+def test_scores_made_of_parts_are_doubted_by_what_the_estimator_remarks_alone():
+    def with_shares(ranking):
+        """One model sees a thousandth of what the others do."""
+        scores = [replace(s, foreground=0.5 if n else 0.0005) for n, s in enumerate(ranking)]
+        return replace(ranking, scores=tuple(scores))
+
+    whole, parts = with_shares(ranked(6)), with_shares(ranked(6, InParts))
+    assert any("one side is wrong" in text for text in whole.warnings)
+    assert parts.warnings == parts.remarks == ()
+    told = replace(parts, remarks=("look at it",))
+    assert told.warnings == ("look at it",)
 
 
 @pytest.mark.parametrize(("count", "resamples"), [(4, 400), (12, 0)])
