@@ -85,7 +85,7 @@ def pairs_figure(document: Document, stem: Path) -> list[Path]:
     """Pairs of models in the right order, a bar an estimator, with intervals.
 
     One panel for all models, one without those in-domain, if any are left; both in the order of the
-    last. Colours tell what an estimator had to be given.
+    first. Colours tell what an estimator had to be given.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def pairs_figure(document: Document, stem: Path) -> list[Path]:
     if not subsets:
         return []
     ordered = sorted(
-        document["summary"][subsets[-1]]["estimators"].items(),
+        document["summary"][subsets[0]]["estimators"].items(),
         key=lambda item: (-math.inf if (m := item[1]["pairs"]["mean"]) is None else m, item[0]),
     )
     titles = [title for title, _ in ordered]
