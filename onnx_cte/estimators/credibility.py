@@ -251,7 +251,7 @@ def consensus_of(
         )
         found = medians(silenced(values.T, foreground)[:, bank.indices])
         before, agreed = agreed, np.nan_to_num(found)
-        if np.allclose(before, agreed, rtol=0, atol=1e-9):
+        if np.abs(before - agreed).max(initial=0) < 10.0**-DIGITS:
             break
     return found
 
