@@ -82,6 +82,37 @@ background for foreground',)
     return tuple(found)
 
 
+def two_camps(first: str, other: str, alike: float) -> tuple[str, ...]:
+    """A warning, if a ranking depends on whether numbers or evidence count first.
+
+    Parameters
+    ----------
+    first, other : str
+        The models that rank first either way.
+    alike : float
+        How like their predictions are, in [0, 1].
+
+    Returns
+    -------
+    tuple of str
+        Empty if they agree (`ALIKE` or more).
+
+    Examples
+    --------
+    >>> two_camps("a", "b", 0.1)
+    ('the models fall into camps that do not agree (a and b are alike to 0.10): a is believed for \
+the evidence of its camp, b would be if the number of models counted for more; look at the \
+predictions of both',)
+    """
+    if alike >= ALIKE:
+        return ()
+    return (
+        f"the models fall into camps that do not agree ({first} and {other} are alike to "
+        f"{alike:.2f}): {first} is believed for the evidence of its camp, {other} would be if the "
+        "number of models counted for more; look at the predictions of both",
+    )
+
+
 def _are(names: Sequence[str]) -> str:
     return "are" if len(names) > 1 else "is"
 

@@ -6,8 +6,9 @@ of similar wrong models agrees with itself. So agreement is asked of those model
 credible by the other two, and in turn by what credible models say of them.
 """
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from onnx_cte.bank import Bank, Evidence
 from onnx_cte.errors import OptionError
 from onnx_cte.estimators.boundary import regions_of, without_flat
-from onnx_cte.estimators.contradictions import CHANCE, contradictions
+from onnx_cte.estimators.contradictions import CHANCE, contradictions, two_camps
 from onnx_cte.estimators.cte import CTE, DRAWS
 from onnx_cte.estimators.likeness import likeness, packed_regions
 from onnx_cte.estimators.packed import few_models
@@ -43,6 +44,12 @@ DIGITS = 9
 
 ROUNDS = 20
 """At the most: who is believed settles within a few."""
+
+GENTLE = 2.0
+"""Sharpness with which numbers count for more, to see whether others would be believed then."""
+
+FEWEST_CAMPS = 4
+"""Models without which there are no two camps of two."""
 
 
 @dataclass(frozen=True)
@@ -174,10 +181,30 @@ class Credibility:
 
     def remarks(self, bank: Bank) -> tuple[str, ...]:
         """Where the kinds of evidence contradict each other, or say that no model may be right."""
-        parts = self.parts(bank)
         if not self.consistency:
             return few_models(bank)
-        return (*few_models(bank), *contradictions(parts))
+        return (*few_models(bank), *contradictions(self.parts(bank)), *self._camps(bank))
+
+    def _camps(self, bank: Bank) -> tuple[str, ...]:
+        """Whether others would be believed if their number counted for more at first.
+
+        Who is believed can depend on where one starts: of two camps that agree within themselves,
+        the smaller may have more evidence of its own. Then nobody can tell by consensus.
+        """
+        names, scores = list(bank), self.score(bank)
+        gentle = consensus_of(bank, *self._witnesses(bank, "value"), (GENTLE, self.sharpness))
+        ranked = [name for name in names if not math.isnan(scores[name])]
+        if len(ranked) < FEWEST_CAMPS or self.sharpness <= GENTLE or np.isnan(gentle).all():
+            return ()
+        first = max(ranked, key=lambda name: scores[name])
+        _, boundary = self._own(bank, "value")
+        other = names[int(np.nanargmax(gentle * np.sqrt(believable(boundary))))]
+        alike = likeness(bank, objects=self.objects)[bank.indices]
+        between = alike[:, names.index(first), names.index(other)]
+        between = between[~np.isnan(between)]
+        if first == other or not between.size:
+            return ()
+        return two_camps(first, other, float(np.median(between)))
 
     def _scored(self, bank: Bank, column: str) -> dict[str, float]:
         consistency, boundary, consensus = self._judged(bank, column)
@@ -191,14 +218,25 @@ class Credibility:
         self, bank: Bank, column: str
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Consistency, boundary evidence and consensus of each model, each of shape (models,)."""
+        consistency, boundary = self._own(bank, column)
+        witnesses = self._witnesses(bank, column)
+        return consistency, boundary, consensus_of(bank, *witnesses, (self.sharpness,))
+
+    def _witnesses(
+        self, bank: Bank, column: str
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Likeness, and how credible each model is before anyone is asked."""
+        consistency, boundary = self._own(bank, column)
+        held = np.nan_to_num(consistency) ** self.consistency
+        held = held * np.nan_to_num(believable(boundary) * boundary) ** self.boundary
+        return likeness(bank, objects=self.objects), held
+
+    def _own(self, bank: Bank, column: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Consistency and boundary evidence of each model, each of shape (models,)."""
         consistency = np.ones(len(bank))
         if self.consistency:
             consistency = medians(with_silence(bank, column))
-        boundary = medians(without_flat(bank, with_silence(bank, "boundary")))
-        alike = likeness(bank, objects=self.objects)
-        held = np.nan_to_num(consistency) ** self.consistency
-        held = held * np.nan_to_num(believable(boundary) * boundary) ** self.boundary
-        return consistency, boundary, consensus_of(bank, alike, held, self.sharpness)
+        return consistency, medians(without_flat(bank, with_silence(bank, "boundary")))
 
     @property
     def _cte(self) -> CTE:
@@ -217,7 +255,10 @@ def believable(boundary: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def consensus_of(
-    bank: Bank, alike: NDArray[np.float64], held: NDArray[np.float64], sharpness: float
+    bank: Bank,
+    alike: NDArray[np.float64],
+    held: NDArray[np.float64],
+    sharpness: Sequence[float],
 ) -> NDArray[np.float64]:
     """How far each model is agreed with by the others, each weighted by how credible it is.
 
@@ -229,7 +270,8 @@ def consensus_of(
         As `likeness` gives it.
     held : ndarray of float64, shape (models,)
         Credibility before anyone is asked, in [0, 1].
-    sharpness : float
+    sharpness : sequence of float
+        With each in turn votes settle anew, from where they settled before.
 
     Returns
     -------
@@ -241,18 +283,19 @@ def consensus_of(
     foreground = bank.whole.column("foreground")
     sees = (foreground > 0).T
     agreed = np.ones(len(held))
-    found = np.full(len(held), np.nan)
-    for _ in range(ROUNDS):
+    found, settled = np.full(len(held), np.nan), False
+    for power, number in itertools.product(sharpness, range(ROUNDS)):
+        if number and settled:
+            continue
         # Not 0: where nobody is credible, all are equally so.
-        weights = np.maximum(held * agreed, 1e-6) ** sharpness
+        weights = np.maximum(held * agreed, 1e-6) ** power
         total = known @ weights
         values = np.where(
             sees & (total > 0), (shared @ weights) / np.where(total > 0, total, 1), np.nan
         )
         found = medians(silenced(values.T, foreground)[:, bank.indices])
         before, agreed = agreed, np.nan_to_num(found)
-        if np.abs(before - agreed).max(initial=0) < 10.0**-DIGITS:
-            break
+        settled = np.abs(before - agreed).max(initial=0) < 10.0**-DIGITS
     return found
 
 

@@ -209,26 +209,37 @@ class TestConsensus:
         # Two agree to 0.8, a third agrees with them to 0.2; all are as credible at first.
         alike = np.array([[[np.nan, 0.8, 0.2], [0.8, np.nan, 0.2], [0.2, 0.2, np.nan]]])
         held = np.ones(3)
-        equal = consensus_of(self.bank(3), alike, held, 0)
+        equal = consensus_of(self.bank(3), alike, held, (0,))
         assert equal.tolist() == close([0.5, 0.5, 0.2])
         # In the end the two have weights 1 and 1 beside (0.2 / v) ** 2 of the third: with
         # v = (0.8 + 0.2 r) / (1 + r) and r = (0.2 / v) ** 2.
-        found = consensus_of(self.bank(3), alike, held, 2)
+        found = consensus_of(self.bank(3), alike, held, (2,))
         ratio = (0.2 / found[0]) ** 2
         assert found[0] == close((0.8 + 0.2 * ratio) / (1 + ratio), abs=1e-6)
         assert found[2] == close(0.2)
 
     def test_whom_nobody_credits_has_no_vote(self):
         alike = np.array([[[np.nan, 0.8, 0.2], [0.8, np.nan, 0.2], [0.2, 0.2, np.nan]]])
-        found = consensus_of(self.bank(3), alike, np.array([1.0, 0.01, 1.0]), 4)
+        found = consensus_of(self.bank(3), alike, np.array([1.0, 0.01, 1.0]), (4,))
         assert found[0] == close(0.2, abs=1e-3)
 
     def test_nobody_is_credible(self):
         alike = np.array([[[np.nan, 0.6], [0.6, np.nan]]])
-        assert consensus_of(self.bank(2), alike, np.zeros(2), 4).tolist() == close([0.6, 0.6])
+        assert consensus_of(self.bank(2), alike, np.zeros(2), (4,)).tolist() == close([0.6, 0.6])
+
+    def test_two_camps_settle_by_where_one_starts(self):
+        # Two with more evidence of their own against five: everyone agrees within the camp alone.
+        alike = np.full((1, 7, 7), 0.1)
+        alike[0, :2, :2], alike[0, 2:, 2:] = 0.8, 0.8
+        alike[0, range(7), range(7)] = np.nan
+        held = np.array([1.0, 1.0, *[0.7] * 5])
+        sharp = consensus_of(self.bank(7), alike, held, (6,))
+        gentle = consensus_of(self.bank(7), alike, held, (2, 6))
+        assert sharp[0] > 0.7 > 0.2 > sharp[2]
+        assert gentle[2] > 0.7 > 0.2 > gentle[0]
 
     def test_alone(self):
-        alone = consensus_of(self.bank(1), np.full((1, 1, 1), np.nan), np.ones(1), 4)
+        alone = consensus_of(self.bank(1), np.full((1, 1, 1), np.nan), np.ones(1), (4,))
         assert np.isnan(alone).all()
 
 
@@ -343,6 +354,19 @@ class TestCredibility:
         (told,) = STATED.remarks(bank_of(STATED, models))
         assert told.startswith("a part ")
         assert "believed do not agree" in told
+
+    def test_remarks_tell_of_two_camps(self):
+        few = {f"few {n}": twice(lambda i, n=n: discs(i, only=1, radius=5)) for n in range(2)}
+        rough = {
+            f"all {n}": lambda i, n=n: (discs(i, radius=6), np.roll(discs(i, radius=6), 1, 1))
+            for n in range(5)
+        }
+        bank = bank_of(STATED, {**few, **rough})
+        scores = STATED.score(bank)
+        assert max(scores, key=scores.__getitem__).startswith("few")
+        (told,) = [text for text in STATED.remarks(bank) if "camps" in text]
+        assert "few 0 is believed for the evidence of its camp, all" in told
+        assert not any("camps" in text for text in STATED.remarks(bank_of(STATED, RIGHT)))
 
     def test_remarks_say_when_nobody_follows(self):
         models = {f"noise {n}": twice(lambda i, n=n: noise(i + 10 * n)) for n in range(3)}
