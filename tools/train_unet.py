@@ -40,9 +40,9 @@ from domain_folder import (
     take,
 )
 from judging import compare_objects, count, f1, mean_scores, probability, summarise
+from losses import bce_dice, ce_dice
 from normalising import NORMALISATIONS, normalised
 from numpy.typing import NDArray
-from torch import Tensor, nn
 from unet import UPSAMPLING, UNet
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -162,31 +162,6 @@ def fit(
             print(f"step {step}: loss {losses[-1][1]:.4f}, {spent:.0f} s", file=sys.stderr)
     network.to("cpu", memory_format=torch.contiguous_format)
     return network.eval(), time.perf_counter() - started, losses
-
-
-def bce_dice(logits: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross-entropy plus one minus the soft Dice coefficient of the whole batch.
-
-    Of two tensors (N, K, H, W); over several channels the mean of each one's loss.
-    """
-    losses = []
-    for logit, target in zip(logits.split(1, dim=1), targets.split(1, dim=1), strict=True):
-        likely = torch.sigmoid(logit)
-        overlap = (likely * target).sum()
-        dice = (2 * overlap + 1) / (likely.sum() + target.sum() + 1)
-        losses.append(nn.functional.binary_cross_entropy_with_logits(logit, target) + 1 - dice)
-    return torch.stack(losses).mean()
-
-
-def ce_dice(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy plus one minus the soft Dice coefficient, mean over the classes.
-
-    Of two tensors (N, K, H, W); exactly one of the K targets is 1 at a pixel.
-    """
-    likely = torch.softmax(logits, 1)
-    overlap = (likely * targets).sum((0, 2, 3))
-    dice = (2 * overlap + 1) / (likely.sum((0, 2, 3)) + targets.sum((0, 2, 3)) + 1)
-    return nn.functional.cross_entropy(logits, targets) + (1 - dice).mean()
 
 
 def judge(network: UNet, options: argparse.Namespace, stems: Sequence[str]) -> dict[str, Any]:
