@@ -626,7 +626,7 @@ def test_loss_scores_and_scaling_by_hand(torch_tool):
     # F1: 1, 2/3, undefined, 0; pooled 2 * 2 / (2 * 2 + 10).
     assert summary == {"mean": 0.5556, "median": 0.6667, "pooled": 0.2857}
     # Of 0 .. 1000 the percentiles 1 and 99.8 are 10 and 998.
-    scaled = train.scale_range(np.arange(1001))
+    scaled = torch_tool("normalising").scale_range(np.arange(1001))
     np.testing.assert_allclose(scaled[[0, 10, 504, 998]], [-10 / 988, 0, 0.5, 1], atol=1e-6)
 
 
