@@ -28,7 +28,7 @@ MEASURES = "packed masks"
 # The usual 6 takes six times as long and saves a quarter of a few kB.
 _LEVEL = 1
 # Bits without any pattern take a little more when compressed.
-_MOST_BITS = 8 * MOST_BYTES * 255 // 256
+MOST_BITS = 8 * MOST_BYTES * 255 // 256
 _THREADS = 4
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ def packed_mask(seen: Observation) -> Evidence:
         of more than 8.3 million pixels, whose bits may take 1 MB, are thinned to a regular grid.
     """
     mask = seen.reference.classes != 0
-    step = grid_step(mask.shape, _MOST_BITS)
+    step = grid_step(mask.shape, MOST_BITS)
     bits = np.packbits(mask[(slice(None, None, step),) * mask.ndim])
     return {
         "image": seen.image,
@@ -190,7 +190,7 @@ def cross(bank: Bank, judge: Callable[[Crossing], T]) -> list[T | None]:
         held: list[Evidence] = [found for row in rows if (found := evidence[row][image])]
         _check_shapes([names[row] for row in rows], held)
         sides = [int(side) for side in held[0]["shape"]]
-        step = grid_step(sides, _MOST_BITS)
+        step = grid_step(sides, MOST_BITS)
         pixels = math.prod(-(-side // step) for side in sides)
         words = np.stack([as_words(_bits(found["mask"])) for found in held])
         return judge(Crossing(str(held[0]["image"]), np.array(rows, np.intp), pixels, words))

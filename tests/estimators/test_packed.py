@@ -96,7 +96,7 @@ def test_more_votes_than_a_byte_holds():
 
 
 def test_large_masks_are_thinned_alike(monkeypatch):
-    monkeypatch.setattr(packed, "MOST_BYTES", 8)  # 64 pixels
+    monkeypatch.setattr(packed, "MOST_BITS", 64)
     masks = random_masks(3, (17, 14))
     crossing = crossing_of(masks)
     assert crossing.pixels == 9 * 7
@@ -108,10 +108,10 @@ def test_large_masks_are_thinned_alike(monkeypatch):
 
 def test_evidence_stays_below_the_limit():
     # The largest planes that are kept in full: sides of 2890 px.
-    assert packed._step((2890, 2890)) == 1
-    assert packed._step((2896, 2896)) == 2
-    assert packed._step((4096, 4096)) == 2
-    assert packed._step((64, 512, 512)) == 2
+    assert packed.grid_step((2890, 2890), packed.MOST_BITS) == 1
+    assert packed.grid_step((2896, 2896), packed.MOST_BITS) == 2
+    assert packed.grid_step((4096, 4096), packed.MOST_BITS) == 2
+    assert packed.grid_step((64, 512, 512), packed.MOST_BITS) == 2
     # Even of noise, which no compression makes smaller.
     found = packed_mask(seen(np.random.default_rng(0).integers(0, 2, (2890, 2890), np.uint8)))
     assert found["mask"].nbytes > 1e6
