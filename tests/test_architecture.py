@@ -20,7 +20,7 @@ MAY_IMPORT = {  # room: the rooms it may use
     "types": {"bank", "features", "needs"},
     "correlation": {"errors"},
     "separation": {"correlation"},
-    "ranking": {"separation", "tables"},
+    "ranking": {"errors", "separation", "tables"},
     "steps": {"errors", "percentiles"},
     "preprocessing": {"errors", "steps"},
     "images": {"errors", "types"},
@@ -48,13 +48,14 @@ MAY_IMPORT = {  # room: the rooms it may use
     "overlay": set(),
     "predicting": {"errors", "needs", "types"},
     "provenance": set(),
+    "progress": set(),
     "measuring": {"errors", "needs", "types", "bank", "evidence", "provenance"},
     "scoring": {"bank", "bootstrap", "errors", "measuring", "ranking", "sample_size"}
     | {"separation", "types"},
     "runner": {"errors", "types", "bootstrap", "evidence", "measuring"}
-    | {"provenance", "ranking", "scoring"},
-    "sweep": {"bootstrap", "errors", "estimators", "needs", "perturbations", "ranking", "runner"}
-    | {"tables", "types"},
+    | {"progress", "provenance", "ranking", "scoring"},
+    "sweep": {"bootstrap", "errors", "estimators", "needs", "perturbations", "progress", "ranking"}
+    | {"runner", "tables", "types"},
     "cli": {"errors", "images", "needs", "segmenters", "estimators", "metrics", "perturbations"}
     | {"measuring", "runner"}
     | {"agreement", "report", "console", "ranking", "tables", "types", "bundled", "simulation"}
@@ -72,9 +73,10 @@ DOORS = {  # the only rooms that may import a heavy or replaceable package
     "imagecodecs": {"images"},
     "scipy": {"estimators", "metrics", "postprocessing", "sample_size", "simulation"},
     "ot": {"estimators"},
+    "pandas": {"ranking"},
     "sqlite3": {"evidence"},
     "threadpoolctl": {"runner"},
-    "tqdm": {"runner", "measuring"},
+    "tqdm": {"progress"},
     "skimage": {"postprocessing"},
     "torch": set(),  # tools/ only
 }

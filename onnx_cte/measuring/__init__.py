@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from tqdm import tqdm
-
 from onnx_cte.bank import Evidence
 from onnx_cte.errors import (
     FATAL,
@@ -118,19 +116,23 @@ class Measurements:
         """How many images there are to measure a model on, source images among them."""
         return len(self.refs) + len(self.source.get(model, ()))
 
-    def measure(self, model: Model, device: Device, jobs: int | None, bar: "tqdm[Any]") -> None:
-        """Measure one model on all images; the bar counts them, whether they could be used or not.
+    def measure(
+        self, model: Model, device: Device, jobs: int | None, count: Callable[[int], object]
+    ) -> None:
+        """Measure one model on all images.
 
-        An image that one estimator fails on is skipped for that one alone.
+        An image that one estimator fails on is skipped for that one alone. `count` is called with
+        how many images more are dealt with, whether they could be used or not.
         """
         done, due = [0], self.images_of(model.name)
 
         def tick() -> None:
             done[0] += 1
-            bar.update()
+            count(1)
 
         self._measure(model, device, jobs, tick)
-        bar.update(due - done[0])
+        if done[0] < due:
+            count(due - done[0])
 
     def _measure(
         self, model: Model, device: Device, jobs: int | None, tick: Callable[[], None]
