@@ -190,7 +190,7 @@ def rank_each(
             )
     domains = _source_of(bank, estimators, source)
     started = time.time()
-    with EvidenceStore(Path(evidence) if evidence else None) as store, _single_threaded():
+    with EvidenceStore(Path(evidence) if evidence else None) as store, single_threaded():
         run = Measurements(refs, estimators, seed, store, strict, domains)
         with tallied(sum(run.images_of(model.name) for model in bank), progress) as tally:
             for model in bank:
@@ -210,11 +210,11 @@ def rank_each(
             name: repr(given) if hasattr(given, "skipped") else "in memory"
             for name, given in sorted((source or {}).items())
         }
-    with _single_threaded():
+    with single_threaded():
         return rankings_of(run, unlisted, made_with)
 
 
-def _single_threaded() -> AbstractContextManager[object]:
+def single_threaded() -> AbstractContextManager[object]:
     """Linear algebra on one thread, while the context holds.
 
     On matrices as small as ours more threads cost more than they gain, stand in the way of the

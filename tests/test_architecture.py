@@ -49,6 +49,8 @@ MAY_IMPORT = {  # room: the rooms it may use
     "predicting": {"errors", "needs", "types"},
     "provenance": set(),
     "progress": set(),
+    "planning": {"errors", "measuring", "needs", "runner", "types"},
+    "doctor": {"errors", "graph", "provenance", "sessions", "types"},
     "measuring": {"errors", "needs", "types", "bank", "evidence", "provenance"},
     "scoring": {"bank", "bootstrap", "errors", "measuring", "ranking", "sample_size"}
     | {"separation", "types"},
@@ -59,7 +61,8 @@ MAY_IMPORT = {  # room: the rooms it may use
     "cli": {"errors", "images", "needs", "segmenters", "estimators", "metrics", "perturbations"}
     | {"measuring", "runner"}
     | {"agreement", "report", "console", "ranking", "tables", "types", "bundled", "simulation"}
-    | {"documents", "graph", "overlay", "postprocessing", "predicting", "sweep"},
+    | {"documents", "graph", "overlay", "postprocessing", "predicting", "sweep"}
+    | {"doctor", "planning", "progress", "provenance", "sessions"},
 }
 DOORS = {  # the only rooms that may import a heavy or replaceable package
     "onnx": {"graph"},

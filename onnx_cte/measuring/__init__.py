@@ -6,7 +6,9 @@ estimator needs fails for that estimator only, and so does one without source im
 estimator that compares with them.
 """
 
+import logging
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -36,6 +38,8 @@ from onnx_cte.measuring.sharing import (
     united,
 )
 from onnx_cte.types import Device, Estimator, Image, ImageRef, Model, Segmenter
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,7 @@ class Measurements:
         possible = self._possible(model.name)
         if not possible:
             return
+        started = time.monotonic()
         try:
             segmenter = model.open(device, jobs)
         except FATAL:
@@ -149,9 +154,11 @@ class Measurements:
                 raise ours(error) from error
             reason = reason_of(error).removeprefix(f"{model.name}: ")
             self._fail(model.name, possible, reason)
+            _LOG.info("%s: cannot be used: %s", model.name, reason)
             return
         with closing(segmenter):
             opened = _Opened(segmenter)
+            _tell_opened(segmenter, time.monotonic() - started)
             serves = self._compared(opened, self._served(segmenter, possible), tick)
             if not serves:
                 self.records[segmenter.name] = dict(segmenter.record)
@@ -160,6 +167,8 @@ class Measurements:
             images = ((ref.name, partial(self._image, n)) for n, ref in enumerate(self.refs))
             self._pass(opened, columns, images, "target", tick)
             self._keep(opened, columns)
+            took = time.monotonic() - started
+            _LOG.info("%s: %d images in %.1f s", segmenter.name, len(self.refs), took)
 
     def _pass(
         self,
@@ -263,6 +272,7 @@ class Measurements:
             # The reason stands beside the name in every list.
             name = f"{self.refs[index].name}: "
             self.unusable[index] = reason_of(error).removeprefix(name)
+            _LOG.info("%scannot be used: %s", name, self.unusable[index])
             return None
 
     def _fail(self, model: str, estimators: Iterable[int], reason: str) -> None:
@@ -283,3 +293,9 @@ class Measurements:
             for number in column.members:
                 self.skipped[number][name] = column.skipped
                 self.evidence[number][name] = column.found
+
+
+def _tell_opened(segmenter: Segmenter, seconds: float) -> None:
+    """Log how a model was opened."""
+    provider = segmenter.record.get("provider", "its own code")
+    _LOG.info("%s: opened in %.1f s, run by %s", segmenter.name, seconds, provider)
