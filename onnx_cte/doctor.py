@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from onnx_cte.errors import CTEError, reason_of
+from onnx_cte.errors import CTEError, DeviceError, reason_of
 from onnx_cte.provenance import package_version
 from onnx_cte.sessions import Session, cores, runtime_version
 from onnx_cte.sessions.devices import cuda_compiled, cuda_works
 from onnx_cte.sessions.diagnosis import Driver, cuda_wanted, find_driver, missing_libraries
-from onnx_cte.sessions.runtime import MEND, WHEELS, installed_wheels, onnxruntime
+from onnx_cte.sessions.runtime import MEND, MORE, WHEELS, installed_wheels, onnxruntime
 from onnx_cte.types import Device
 
 State = Literal["fine", "note", "broken"]
@@ -85,9 +85,11 @@ def examine(device: Device = "auto") -> tuple[Finding, ...]:
         ("packages", _packages),
         ("ONNX Runtime", _runtime),
     ]
-    if device != "cpu":
-        steps.append(("CUDA", lambda: [_cuda(asked=device == "cuda")]))
-    steps += [("trial run", lambda: _trials(device)), ("extras", _extras)]
+    if _loads():  # else all that follows would say the same once more
+        if device != "cpu":
+            steps.append(("CUDA", lambda: [_cuda(asked=device == "cuda")]))
+        steps.append(("trial run", lambda: _trials(device)))
+    steps.append(("extras", _extras))
     found: list[Finding] = []
     for about, look in steps:
         try:
@@ -139,10 +141,20 @@ def _runtime() -> list[Finding]:
     try:
         providers = ", ".join(onnxruntime().get_available_providers())
     except CTEError as error:
-        found = f"{reason_of(error)} ({told or 'neither wheel of it is installed'})"
+        reason = reason_of(error).removesuffix(MORE)
+        found = f"{reason} ({told or 'neither wheel of it is installed'})"
         return [Finding("ONNX Runtime", "broken", found, MEND)]
     built = f"{told or runtime_version()}; built with {providers}"
     return [Finding("ONNX Runtime", "fine", built)]
+
+
+def _loads() -> bool:
+    """Whether ONNX Runtime can be used at all."""
+    try:
+        onnxruntime()
+    except DeviceError:
+        return False
+    return True
 
 
 def _cuda(*, asked: bool) -> Finding:

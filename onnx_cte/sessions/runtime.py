@@ -17,6 +17,8 @@ MEND = (
     "onnxruntime-gpu (Linux and Windows on x86-64), pip install onnxruntime (elsewhere)"
 )
 
+MORE = "; `onnx-cte doctor` says more"
+
 
 def onnxruntime() -> Any:
     """The module.
@@ -30,8 +32,7 @@ def onnxruntime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise DeviceError(
-            f"ONNX Runtime, which runs the models, cannot be loaded: {line_of(error)}. "
-            "`onnx-cte doctor` says more"
+            f"ONNX Runtime, which runs the models, cannot be loaded: {line_of(error)}{MORE}"
         ) from error
     # What is left of the one wheel when the other was removed is an empty package.
     if not hasattr(onnxruntime, "InferenceSession"):
