@@ -24,6 +24,11 @@ State = Literal["fine", "note", "broken"]
 OLDEST_OF_CUDA_13 = (7, 5)
 """Compute capability below which CUDA 13 has no code: Maxwell, Pascal, Volta."""
 
+WINDOWS = (
+    "install the Microsoft Visual C++ Redistributable, "
+    "https://aka.ms/vs/17/release/vc_redist.x64.exe; if that does not help: "
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Extra:
@@ -141,9 +146,9 @@ def _runtime() -> list[Finding]:
     try:
         providers = ", ".join(onnxruntime().get_available_providers())
     except CTEError as error:
-        reason = reason_of(error).removesuffix(MORE)
+        reason, windows = reason_of(error).removesuffix(MORE), platform.system() == "Windows"
         found = f"{reason} ({told or 'neither wheel of it is installed'})"
-        return [Finding("ONNX Runtime", "broken", found, MEND)]
+        return [Finding("ONNX Runtime", "broken", found, WINDOWS * windows + MEND)]
     built = f"{told or runtime_version()}; built with {providers}"
     return [Finding("ONNX Runtime", "fine", built)]
 

@@ -73,6 +73,9 @@ def test_a_runtime_that_cannot_be_loaded(monkeypatch):
     assert "cannot be loaded" in states["ONNX Runtime"].found
     assert "neither wheel of it is installed" in states["ONNX Runtime"].found
     assert "doctor" not in states["ONNX Runtime"].found
+    assert states["ONNX Runtime"].remedy.startswith("pip uninstall")
+    monkeypatch.setattr(doctor.platform, "system", lambda: "Windows")
+    assert "Visual C++ Redistributable" in found("ONNX Runtime").remedy
     assert {about for about in states if not about.startswith("extra")} == {
         *("Python", "packages", "ONNX Runtime"),
     }
