@@ -19,6 +19,7 @@ from onnx_cte.errors import (
     LabelsError,
     ModelError,
     NothingToRank,
+    NotInstalled,
     NotOffered,
     OptionError,
     OutputError,
@@ -84,6 +85,7 @@ from onnx_cte.perturbations import (
 )
 from onnx_cte.postprocessing import parse_decoder
 from onnx_cte.predicting import Predicted, predict
+from onnx_cte.progress import Progress
 from onnx_cte.ranking import Ranking, Score
 from onnx_cte.report import read_ranking, write_evaluation, write_report
 from onnx_cte.runner import rank, rank_each
@@ -145,6 +147,7 @@ __all__ = [
     "Model",
     "ModelError",
     "Needs",
+    "NotInstalled",
     "NotOffered",
     "NothingToRank",
     "NuclearNorm",
@@ -157,6 +160,7 @@ __all__ = [
     "PerturbationVariance",
     "Predicted",
     "Prediction",
+    "Progress",
     "Ranking",
     "Rotation",
     "Score",

@@ -21,6 +21,11 @@ def bundled_models(folder: str = "nuclei") -> Path:
     ------
     NothingToRank
         If the installation holds no models.
+
+    Examples
+    --------
+    >>> bundled_models().name
+    'nuclei'
     """
     package = Path(__file__).parent
     for place in (package / "models" / folder, package.parent / "models" / folder):

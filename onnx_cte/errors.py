@@ -7,6 +7,7 @@
       DeviceError                   the device asked for is not there
       NothingToRank                 no model, or no image, is left to work on
       LabelsError                   labels and images do not belong together
+      NotInstalled (ImportError)    a package that only some things need is not there
       OutputError                   results or evidence cannot be written or read back
       ImageError                    one image cannot be used: it becomes a skipped row
       ModelError                    one model cannot be used: it becomes a failed row
@@ -42,6 +43,10 @@ class NothingToRank(CTEError):
 
 class LabelsError(CTEError):
     """Labels and images do not belong together."""
+
+
+class NotInstalled(CTEError, ImportError):
+    """A package that only some things need is not installed."""
 
 
 class OutputError(CTEError):

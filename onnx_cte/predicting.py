@@ -58,6 +58,17 @@ def predict(
     Predicted
         For each model and image. A model or an image that cannot be used is told in `reason` and
         does not end the run; only one model is open at a time, and no image is kept.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx_cte as oc
+    >>> plane = np.zeros((32, 32))
+    >>> plane[4:9, 4:9] = plane[20:25, 12:20] = 1
+    >>> model = oc.BlackBox("bright", lambda tensor: tensor.clip(0, 1), normalize="minmax")
+    >>> for found in oc.predict([model], oc.Images.from_arrays([plane])):
+    ...     print(found.model, found.image, found.seen.reference.labels.max())
+    bright image_0 2
     """
     needs = Needs(instances=instances)
     refs = list(images)

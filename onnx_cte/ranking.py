@@ -3,17 +3,24 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from statistics import median
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onnx_cte.errors import NotInstalled
 from onnx_cte.separation import Separation, doubt_about
-from onnx_cte.tables import number, score_text, span, text_table
+from onnx_cte.tables import html_list, html_table, number, score_text, span, text_table
 
 ODDS = 10.0
 """How far from the others' a share of foreground is worth a warning, as a ratio of odds."""
+
+COLUMNS = (
+    "rank", "model", "score", "low", "high", "rank_low", "rank_high", "images", "empty", "skipped",
+    "coverage", "foreground", "objects", "undecided_with",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,9 @@ class Score:
 class Ranking(Sequence[Score]):
     """Models, best first.
 
+    ``print`` shows it as a table, and so does a notebook, with what one must know to read it;
+    `to_rows` and `to_frame` give it as data.
+
     Attributes
     ----------
     scores : tuple of Score
@@ -122,6 +132,16 @@ class Ranking(Sequence[Score]):
         For the undecided pairs, how many more images (or files, see `sampled`) would tell them
         apart if their scores differ as they do on these (`onnx_cte.sample_size.more_images`). Left
         out are pairs that no number would, for their scores are equal or undefined.
+
+    Examples
+    --------
+    >>> steady = Score("unet", 0.93, (0.9, 0.95), (1, 1), images=24, empty=0, coverage=1.0)
+    >>> jumpy = Score("fcn", 0.71, (0.6, 0.8), (2, 2), images=24, empty=0, coverage=1.0)
+    >>> ranking = Ranking((steady, jumpy), "CTE()")
+    >>> ranking[0].model, len(ranking), ranking.values
+    ('unet', 2, {'unet': 0.93, 'fcn': 0.71})
+    >>> [(row["rank"], row["model"], row["low"]) for row in ranking.to_rows()]
+    [(1, 'unet', 0.9), (2, 'fcn', 0.6)]
     """
 
     scores: tuple[Score, ...]
@@ -222,7 +242,72 @@ class Ranking(Sequence[Score]):
             if not 1 / ODDS <= _odds(share) / _odds(middle) <= ODDS
         )
 
+    def to_rows(self) -> list[dict[str, Any]]:
+        """The models as rows, best first, with the columns of ``ranking.csv``.
+
+        Returns
+        -------
+        list of dict
+            One a ranked model: ``rank``, ``model``, ``score``, ``low`` and ``high`` (95 % interval
+            of the score), ``rank_low`` and ``rank_high``, ``images``, ``empty``, ``skipped``,
+            ``coverage``, ``foreground``, ``objects``, ``undecided_with`` (a list of models), and
+            each of `parts`. What is undefined is NaN. Empty if no model could be ranked.
+        """
+        rows = []
+        for rank, score in enumerate(self.scores, 1):
+            skipped = len(score.skipped) + len(self.skipped)
+            values = (
+                *(rank, score.model, score.value, *score.interval, *score.rank_interval),
+                *(score.images, score.empty, skipped, score.coverage),
+                *(score.foreground, score.objects, list(self.undecided_with(score.model))),
+            )
+            parts = {part: score.parts.get(part, math.nan) for part in self.parts}
+            rows.append({**dict(zip(COLUMNS, values, strict=True)), **parts})
+        return rows
+
+    def to_frame(self) -> Any:
+        """The rows of `to_rows` as a pandas DataFrame, its index the rank.
+
+        Returns
+        -------
+        pandas.DataFrame
+
+        Raises
+        ------
+        NotInstalled
+            If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise NotInstalled(
+                "a DataFrame needs pandas, which is not installed: pip install 'onnx-cte[pandas]'; "
+                "Ranking.to_rows() gives the same as plain rows, without it"
+            ) from error
+        return pandas.DataFrame(self.to_rows(), columns=[*COLUMNS, *self.parts]).set_index("rank")
+
     def __str__(self) -> str:
+        return text_table(*self._cells(), left=[1])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table, warnings, what is undecided, skipped and failed."""
+        apart = [f"{a}, {b}" for a, b in self.undecided]
+        skipped = [
+            *self.skipped,
+            *dict.fromkeys(pair for score in self.scores for pair in score.skipped),
+        ]
+        parts = [
+            f"<p>ranked by {escape(self.title or self.estimator)}</p>",
+            html_table(*self._cells(), left=[1]),
+            html_list("warnings", self.warnings),
+            html_list("these images cannot tell apart", apart),
+            html_list("skipped", [f"{image}: {reason}" for image, reason in skipped]),
+            html_list("failed, not ranked", [f"{m}: {reason}" for m, reason in self.failed]),
+        ]
+        return "\n".join(filter(None, parts))
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        """Head and rows of the table that is shown."""
         counted = not all(math.isnan(score.objects) for score in self.scores)
         parts = self.parts
         rows = [
@@ -243,7 +328,7 @@ class Ranking(Sequence[Score]):
         ]
         head = ["rank", "model", "score", *parts, "95 % interval", "rank 95 %", "foreground"]
         head += [*(["objects"] * counted), "images", "empty", "skipped"]
-        return text_table(head, rows, left=[1])
+        return head, rows
 
 
 def _odds(share: float) -> float:

@@ -6,7 +6,6 @@ estimator alone.
 """
 
 import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,12 +14,12 @@ from pathlib import Path
 from typing import get_args
 
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from onnx_cte.bootstrap import resamples_of
 from onnx_cte.errors import ImageError, NothingToRank, OptionError, unknown_name
 from onnx_cte.evidence import EvidenceStore
 from onnx_cte.measuring import Measurements
+from onnx_cte.progress import Listener, tallied
 from onnx_cte.provenance import provenance
 from onnx_cte.ranking import Ranking
 from onnx_cte.scoring import rankings_of
@@ -40,7 +39,7 @@ def rank(
     jobs: int | None = None,
     evidence: str | Path | None = None,
     strict: bool = False,
-    progress: bool = False,
+    progress: bool | Listener = False,
 ) -> Ranking:
     """Rank models on images, the one that the estimator thinks best first.
 
@@ -66,8 +65,10 @@ def rank(
     strict : bool
         Raise the first error of a model or an image instead of listing it; `NotOffered` if a model
         cannot show what the estimator needs.
-    progress : bool
-        Show a progress bar on stderr, if that is a terminal.
+    progress : bool or callable
+        True: show a progress bar on stderr, if that is a terminal. A callable is given a
+        `Progress` when a model's turn comes and after each image, in the thread that called
+        `rank`; what it raises ends the run, and what was measured by then is kept in `evidence`.
 
     Returns
     -------
@@ -81,6 +82,30 @@ def rank(
         If an option has no meaning.
     DeviceError
         If the device asked for is not there.
+
+    Examples
+    --------
+    Two callables on three pictures of a disc; a folder of ONNX models on files goes the same way
+    (`open_models`, `Images`).
+
+    >>> import numpy as np
+    >>> import onnx_cte as oc
+    >>> rows, columns = np.mgrid[:64, :64]
+    >>> discs = [np.exp(-((rows - 32) ** 2 + (columns - n) ** 2) / 200) for n in (24, 32, 40)]
+    >>> steep = oc.BlackBox("steep", lambda tensor: (9 * tensor - 4).clip(0, 1))
+    >>> edgy = oc.BlackBox("edgy", lambda tensor: np.abs(np.diff(tensor, append=0)).clip(0, 1))
+    >>> ranking = oc.rank([steep, edgy], oc.Images.from_arrays(discs), oc.CTE())
+    >>> [(score.model, score.images) for score in ranking]
+    [('steep', 3), ('edgy', 3)]
+
+    How far it is, for a bar of your own:
+
+    >>> def show(found):
+    ...     print(found.model, found.done, "of", found.total)
+    >>> ranking = oc.rank([steep], oc.Images.from_arrays(discs[:2]), oc.CTE(), progress=show)
+    steep 0 of 2
+    steep 1 of 2
+    steep 2 of 2
     """
     return rank_each(
         models,
@@ -107,7 +132,7 @@ def rank_each(
     jobs: int | None = None,
     evidence: str | Path | None = None,
     strict: bool = False,
-    progress: bool = False,
+    progress: bool | Listener = False,
 ) -> tuple[Ranking, ...]:
     """Rank models by several estimators that all see the same predictions.
 
@@ -132,8 +157,26 @@ def rank_each(
         If there is no model or no image, or no model is left for any of the estimators.
     OptionError, DeviceError
         As in `rank`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx_cte as oc
+    >>> rows, columns = np.mgrid[:64, :64]
+    >>> discs = [np.exp(-((rows - 32) ** 2 + (columns - n) ** 2) / 200) for n in (24, 32, 40)]
+    >>> truth = [(disc > 0.5).astype(np.uint8) for disc in discs]
+    >>> bank = [
+    ...     oc.BlackBox("exact", lambda tensor: (tensor > 0.5).astype(float)),
+    ...     oc.BlackBox("small", lambda tensor: (tensor > 0.9).astype(float)),
+    ... ]
+    >>> labelled = oc.Images.from_arrays(discs, truth=truth)
+    >>> held, performance = oc.rank_each(bank, labelled, [oc.CTE(), oc.Accuracy()])
+    >>> held[0].model, performance[0].model, performance.title
+    ('exact', 'exact', 'f1')
     """
     estimators = list(estimators)
+    if not isinstance(progress, bool) and not callable(progress):
+        raise OptionError(f"progress is True, False or something to call, not {progress!r}")
     check_options(models, images, estimators, seed, device, jobs)
     bank = sorted(models, key=lambda model: model.name)
     refs = sorted(images, key=lambda ref: ref.name)
@@ -146,20 +189,13 @@ def rank_each(
                 "`onnx-cte evaluate MODELS IMAGES LABELS`"
             )
     domains = _source_of(bank, estimators, source)
-    started, terminal = time.time(), shutil.get_terminal_size()
-    with EvidenceStore(Path(evidence) if evidence else None) as store, _single_threaded():
+    started = time.time()
+    with EvidenceStore(Path(evidence) if evidence else None) as store, single_threaded():
         run = Measurements(refs, estimators, seed, store, strict, domains)
-        with tqdm(
-            total=sum(run.images_of(model.name) for model in bank),
-            unit="image",
-            # Some terminals say that they are 0 x 0, and tqdm would show nothing.
-            ncols=terminal.columns,
-            nrows=terminal.lines,
-            disable=None if progress else True,
-        ) as bar:
+        with tallied(sum(run.images_of(model.name) for model in bank), progress) as tally:
             for model in bank:
-                bar.set_description(model.name)
-                run.measure(model, device, jobs, bar)
+                tally.turn_to(model.name)
+                run.measure(model, device, jobs, tally.add)
     made_with = provenance(
         device=device,
         jobs=jobs,
@@ -174,11 +210,11 @@ def rank_each(
             name: repr(given) if hasattr(given, "skipped") else "in memory"
             for name, given in sorted((source or {}).items())
         }
-    with _single_threaded():
+    with single_threaded():
         return rankings_of(run, unlisted, made_with)
 
 
-def _single_threaded() -> AbstractContextManager[object]:
+def single_threaded() -> AbstractContextManager[object]:
     """Linear algebra on one thread, while the context holds.
 
     On matrices as small as ours more threads cost more than they gain, stand in the way of the

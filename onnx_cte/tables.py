@@ -1,7 +1,8 @@
-"""Plain-text tables for the terminal."""
+"""Tables as plain text for the terminal, and as HTML for notebooks."""
 
 import math
 from collections.abc import Sequence
+from html import escape
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> str:
@@ -40,6 +41,58 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequenc
         for row in cells
     )
     return "\n".join(line.rstrip() for line in lines)
+
+
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> str:
+    """The same as a ``<table>``; whatever stands in a cell is shown, and never run.
+
+    Parameters
+    ----------
+    head, rows, left
+        As of `text_table`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(html_table(["model"], [["<b>"]], left=[0]))
+    <table>
+    <thead><tr><th style="text-align:left">model</th></tr></thead>
+    <tbody>
+    <tr><td style="text-align:left">&lt;b&gt;</td></tr>
+    </tbody>
+    </table>
+    """
+
+    def line(kind: str, cells: Sequence[str]) -> str:
+        aligned = ("left" if column in left else "right" for column in range(len(cells)))
+        return "".join(
+            f'<{kind} style="text-align:{side}">{escape(cell)}</{kind}>'
+            for side, cell in zip(aligned, cells, strict=True)
+        )
+
+    body = [f"<tr>{line('td', row)}</tr>" for row in rows]
+    return "\n".join(
+        [
+            "<table>",
+            f"<thead><tr>{line('th', head)}</tr></thead>",
+            *["<tbody>", *body, "</tbody>", "</table>"],
+        ]
+    )
+
+
+def html_list(title: str, lines: Sequence[str]) -> str:
+    r"""A title and a ``<ul>``, escaped; empty if there are no lines.
+
+    Examples
+    --------
+    >>> html_list("failed", ["a & b"]), html_list("failed", [])
+    ('<p>failed</p>\n<ul><li>a &amp; b</li></ul>', '')
+    """
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<p>{escape(title)}</p>\n<ul>{items}</ul>" if lines else ""
 
 
 def number(value: float, digits: int = 3) -> str:

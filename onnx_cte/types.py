@@ -47,6 +47,12 @@ class Image:
     whole : ndarray or None
         For a part of a large image: the whole image thinned to a regular grid, in `axes`, from
         which normalisation takes its statistics, so that an empty part is not blown up to noise.
+
+    Examples
+    --------
+    >>> image = Image("cells", np.zeros((8, 9)), "yx")
+    >>> image.load() is image  # a list of images is ranked on like files
+    True
     """
 
     name: str
@@ -93,6 +99,12 @@ class Prediction:
         Instances, 0 is background; only when an estimator needs them.
 
     On volumes, (D, H, W) stands for (H, W) throughout.
+
+    Examples
+    --------
+    >>> maps = np.array([[[0.2, 0.9]]], np.float32)
+    >>> Prediction(maps, ("foreground",)).classes
+    array([[False,  True]])
     """
 
     maps: NDArray[np.float32]

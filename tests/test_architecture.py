@@ -20,7 +20,7 @@ MAY_IMPORT = {  # room: the rooms it may use
     "types": {"bank", "features", "needs"},
     "correlation": {"errors"},
     "separation": {"correlation"},
-    "ranking": {"separation", "tables"},
+    "ranking": {"errors", "separation", "tables"},
     "steps": {"errors", "percentiles"},
     "preprocessing": {"errors", "steps"},
     "images": {"errors", "types"},
@@ -48,17 +48,21 @@ MAY_IMPORT = {  # room: the rooms it may use
     "overlay": set(),
     "predicting": {"errors", "needs", "types"},
     "provenance": set(),
+    "progress": set(),
+    "planning": {"errors", "measuring", "needs", "runner", "types"},
+    "doctor": {"errors", "graph", "provenance", "sessions", "types"},
     "measuring": {"errors", "needs", "types", "bank", "evidence", "provenance"},
     "scoring": {"bank", "bootstrap", "errors", "measuring", "ranking", "sample_size"}
     | {"separation", "types"},
     "runner": {"errors", "types", "bootstrap", "evidence", "measuring"}
-    | {"provenance", "ranking", "scoring"},
-    "sweep": {"bootstrap", "errors", "estimators", "needs", "perturbations", "ranking", "runner"}
-    | {"tables", "types"},
+    | {"progress", "provenance", "ranking", "scoring"},
+    "sweep": {"bootstrap", "errors", "estimators", "needs", "perturbations", "progress", "ranking"}
+    | {"runner", "tables", "types"},
     "cli": {"errors", "images", "needs", "segmenters", "estimators", "metrics", "perturbations"}
     | {"measuring", "runner"}
     | {"agreement", "report", "console", "ranking", "tables", "types", "bundled", "simulation"}
-    | {"documents", "graph", "overlay", "postprocessing", "predicting", "sweep"},
+    | {"documents", "graph", "overlay", "postprocessing", "predicting", "sweep"}
+    | {"doctor", "planning", "progress", "provenance", "sessions"},
 }
 DOORS = {  # the only rooms that may import a heavy or replaceable package
     "onnx": {"graph"},
@@ -72,9 +76,10 @@ DOORS = {  # the only rooms that may import a heavy or replaceable package
     "imagecodecs": {"images"},
     "scipy": {"estimators", "metrics", "postprocessing", "sample_size", "simulation"},
     "ot": {"estimators"},
+    "pandas": {"ranking"},
     "sqlite3": {"evidence"},
     "threadpoolctl": {"runner"},
-    "tqdm": {"runner", "measuring"},
+    "tqdm": {"progress"},
     "skimage": {"postprocessing"},
     "torch": set(),  # tools/ only
 }
@@ -152,7 +157,7 @@ def test_the_top_level_is_as_given():
 def test_importing_the_package_imports_neither_torch_nor_the_zoo_s_reader():
     code = (
         "import sys, onnx_cte; "
-        "print([m for m in ('torch', 'bioimageio', 'pandas', 'skimage', 'click') "
+        "print([m for m in ('torch', 'bioimageio', 'pandas', 'skimage', 'click', 'onnxruntime') "
         "if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -298,7 +298,7 @@ def test_bad_input_is_told_in_one_line(place, arrange, code, complaint):
 
 
 def test_cuda_asked_for_and_absent(place, monkeypatch):
-    monkeypatch.setattr("onnx_cte.sessions.devices._cuda_works", lambda: (False, "there is none"))
+    monkeypatch.setattr("onnx_cte.sessions.devices.cuda_works", lambda: (False, "there is none"))
     result = call("rank", "models", "images", "--device", "cuda")
     assert result.exit_code == 1
     assert "'cuda' was asked for, but only 'cpu' works here: there is none" in result.stderr

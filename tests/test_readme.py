@@ -40,7 +40,7 @@ def test_the_python_code_runs(place, capsys):
         "ClassVar": ClassVar,
         "__name__": "readme",
     }
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 7
     for block in BLOCKS:
         exec(compile(block, "README.md", "exec"), names)
     printed = capsys.readouterr().out

@@ -394,7 +394,7 @@ def test_names_must_be_unique(place):
 
 
 def test_a_missing_device_ends_the_run(place, monkeypatch):
-    monkeypatch.setattr("onnx_cte.sessions.devices._cuda_works", lambda: (False, "none here"))
+    monkeypatch.setattr("onnx_cte.sessions.devices.cuda_works", lambda: (False, "none here"))
     with pytest.raises(DeviceError, match="'cuda' was asked for, but only 'cpu' works here"):
         ranked(place, device="cuda")
 

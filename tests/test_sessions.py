@@ -9,7 +9,7 @@ from onnx_cte.sessions import Session, choose_device, cores, devices, seen_value
 
 NO_CUDA = (
     "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
-    or not (devices._cuda_works()[0])
+    or not (devices.cuda_works()[0])
 )
 
 

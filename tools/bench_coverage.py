@@ -173,7 +173,7 @@ def measured(given: argparse.Namespace, estimators: Sequence[Estimator]) -> Meas
     with EvidenceStore(given.evidence) as store, tqdm(unit="image", disable=None) as bar:
         run = Measurements(refs, estimators, given.seed, store, strict=True)
         for model in models:
-            run.measure(model, given.device, given.jobs, bar)
+            run.measure(model, given.device, given.jobs, bar.update)
     return run
 
 

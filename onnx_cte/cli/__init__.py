@@ -15,7 +15,10 @@ from PIL import Image as Picture
 
 from onnx_cte.agreement import agreement
 from onnx_cte.bundled import bundled_models
+from onnx_cte.cli.completion import completion_command
+from onnx_cte.cli.config import CONFIG
 from onnx_cte.cli.evaluated import evaluate_command
+from onnx_cte.cli.examined import doctor_command
 from onnx_cte.cli.graphs import inspect_command, mask_command, split_command
 from onnx_cte.cli.judges import refuse_several
 from onnx_cte.cli.listed import list_command
@@ -32,12 +35,17 @@ from onnx_cte.cli.options import (
     images_of,
     models_of,
     out_option,
+    quick_look,
     run_keywords,
     say,
     told,
+    trial_keywords,
 )
+from onnx_cte.cli.planned import DRY_RUN, tell_plans
 from onnx_cte.cli.predicted import predict_command
-from onnx_cte.cli.swept import as_swept, asks_for_sweep, tell_sweeps
+from onnx_cte.cli.swept import as_swept, asks_for_sweep, plan_sweep, tell_sweeps
+from onnx_cte.cli.talking import choose_colours, remark, talk_options
+from onnx_cte.cli.version import VERSION
 from onnx_cte.console import ranking_text, told_needs
 from onnx_cte.documents import ranking_to_json
 from onnx_cte.errors import NothingToRank, OptionError
@@ -45,6 +53,7 @@ from onnx_cte.estimators import CTE, Accuracy, Credibility, parse_estimator
 from onnx_cte.images import Images
 from onnx_cte.needs import InputPerturbation, disturbs_input
 from onnx_cte.perturbations import parse_perturbation
+from onnx_cte.planning import plan
 from onnx_cte.ranking import Ranking
 from onnx_cte.report import (
     prepare_folder,
@@ -63,9 +72,11 @@ DEMO_IMAGES = 24
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="onnx-cte", prog_name="onnx-cte")
-def main() -> None:
+@VERSION
+@click.pass_context
+def main(context: click.Context) -> None:
     """Which pre-trained segmentation model will do best on these images? Ranked without labels."""
+    choose_colours(context)
 
 
 @main.command()
@@ -107,6 +118,9 @@ def main() -> None:
 @AT
 @IMAGE_OPTIONS
 @RUN_OPTIONS
+@DRY_RUN
+@CONFIG
+@talk_options
 @told
 def rank(
     models: Path,
@@ -118,6 +132,7 @@ def rank(
     draws: int | None,
     fallback: str | None,
     as_json: bool,
+    dry_run: bool,
     **options: Any,
 ) -> int:
     """Rank MODELS on unlabelled IMAGES, most transferable first.
@@ -138,6 +153,13 @@ def rank(
     looking = [*judges, CTE(**chosen)] if swept else judges
     check_decoder(options, looking, "--metric rand_fscore")
     bank, pictures = models_of(models, options), images_of(images, None, options)
+    if dry_run:
+        trial, stages = trial_keywords(options), []
+        if swept:
+            stages = plan_sweep(bank, pictures, [chosen], trial)
+            judges.insert(0, parse_estimator(estimator, **chosen, perturbations=CANDIDATES[:1]))
+        planned = plan(bank, pictures, judges, **trial)
+        return tell_plans([*stages, ("ranking", planned)], out, as_json)
     prepare_folder(out)
     keywords = run_keywords(out, options)
     if swept:
@@ -171,9 +193,10 @@ def rank(
         say(ranking_text(first))
     if fallback is not None:
         say(_beside(first, second, refused))
-    say(f"\nwritten: {out / 'ranking.json'}, ranking.csv, images.csv")
+    remark(quick_look(options))
+    remark(f"\nwritten: {out / 'ranking.json'}, ranking.csv, images.csv")
     if second:
-        say(f"written: {out / SECOND / 'ranking.json'}, ranking.csv, images.csv")
+        remark(f"written: {out / SECOND / 'ranking.json'}, ranking.csv, images.csv")
     return 3 if first.failed else 0
 
 
@@ -224,6 +247,8 @@ def _beside(first: Ranking, second: Sequence[Ranking], refused: Sequence[str]) -
 @main.command()
 @out_option("onnx-cte-demo", "Folder for the simulated images, the ranking and the evaluation.")
 @RUN_OPTIONS
+@CONFIG
+@talk_options
 @told
 def demo(out: Path, as_json: bool, **options: Any) -> int:
     """Simulate a small target, rank the bundled models on it, and compare with the truth."""
@@ -250,7 +275,7 @@ def demo(out: Path, as_json: bool, **options: Any) -> int:
         say(f"\nand, for the truth is known here, by {truth.title} against it\n")
         say(str(truth))
         say(f"\nagreement of the two\n\n{compared[0][1]}")
-        say(f"\nwritten: images, labels, ranking.json and evaluation.json in {out}")
+        remark(f"\nwritten: images, labels, ranking.json and evaluation.json in {out}")
     return 3 if truth.failed else 0
 
 
@@ -260,3 +285,5 @@ main.add_command(mask_command)
 main.add_command(split_command)
 main.add_command(predict_command)
 main.add_command(list_command)
+main.add_command(doctor_command)
+main.add_command(completion_command)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from onnx_cte.agreement import agreement
+from onnx_cte.cli.config import CONFIG
 from onnx_cte.cli.judges import BY_DEFAULT, Jury, jury_of, means_cte, names_of
 from onnx_cte.cli.options import (
     AT,
@@ -21,20 +22,25 @@ from onnx_cte.cli.options import (
     images_of,
     models_of,
     out_option,
+    quick_look,
     run_keywords,
     say,
     told,
+    trial_keywords,
 )
+from onnx_cte.cli.planned import DRY_RUN, tell_plans
 from onnx_cte.cli.sources import SOURCE, sources_of
-from onnx_cte.cli.swept import tell_sweeps
+from onnx_cte.cli.swept import plan_sweep, tell_sweeps
+from onnx_cte.cli.talking import remark, talk_options
 from onnx_cte.console import agreement_text, evaluation_text
 from onnx_cte.errors import OptionError
 from onnx_cte.estimators import CTE, Accuracy
 from onnx_cte.metrics import metric_named
 from onnx_cte.perturbations import AUTO, parse_perturbation
+from onnx_cte.planning import plan
 from onnx_cte.report import prepare_folder, write_evaluation
 from onnx_cte.runner import rank_each
-from onnx_cte.sweep import Sweep, sweep_each
+from onnx_cte.sweep import CANDIDATES, Sweep, sweep_each
 from onnx_cte.types import Estimator
 
 PERTURB = ("noise=0.1", "gamma=1.1..1.2")
@@ -81,6 +87,9 @@ PERTURB = ("noise=0.1", "gamma=1.1..1.2")
 @AT
 @IMAGE_OPTIONS
 @RUN_OPTIONS
+@DRY_RUN
+@CONFIG
+@talk_options
 @told
 def evaluate_command(
     models: Path,
@@ -94,6 +103,7 @@ def evaluate_command(
     draws: int | None,
     source: Sequence[str],
     as_json: bool,
+    dry_run: bool,
     **options: Any,
 ) -> int:
     """Score MODELS against LABELS, and say how well rankings by estimators agree.
@@ -124,6 +134,14 @@ def evaluate_command(
     check_decoder(options, looking, "--performance map")
     bank, pictures = models_of(models, options), images_of(images, labels, options)
     domains = sources_of(source, [model.name for model in bank], options)
+    if dry_run:
+        trial, stages = trial_keywords(options), []
+        looking = [truly, *wanted.judges]
+        if AUTO in perturb and means_cte(names):
+            stages = plan_sweep(bank, pictures, [{"metric": m, **drawn} for m in metric], trial)
+            looking += [CTE(m, CANDIDATES[:1], **drawn) for m in metric]
+        planned = plan(bank, pictures, looking, source=domains, **trial)
+        return tell_plans([*stages, ("evaluation", planned)], out, as_json)
     prepare_folder(out)
     keywords = run_keywords(out, options)
     if AUTO in perturb and means_cte(names):
@@ -147,7 +165,8 @@ def evaluate_command(
         which = "of rankings that saw no labels" if unlabelled else "by what each ranking needs"
         say(f"\nagreement with {truth.title}, {which}\n")
         say(agreement_text(compared, wanted.left_out))
-        say(f"\nwritten: {out / 'evaluation.json'}, performance.csv, agreement.csv, scores.csv")
+        remark(quick_look(options))
+        remark(f"\nwritten: {out / 'evaluation.json'}, performance.csv, agreement.csv, scores.csv")
     return 3 if any(ranking.failed for ranking in (truth, *rankings)) else 0
 
 

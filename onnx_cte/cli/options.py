@@ -1,13 +1,18 @@
 """What several commands share: options, what is made of them, and how errors are told."""
 
 import functools
+import logging
 import sys
+import traceback
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import click
+from click.shell_completion import CompletionItem
 
+from onnx_cte.cli.talking import NORMAL, QUIET, complain, level
+from onnx_cte.cli.talking import say as say
 from onnx_cte.errors import CTEError, OptionError
 from onnx_cte.estimators import CTE
 from onnx_cte.images import Images
@@ -15,10 +20,16 @@ from onnx_cte.segmenters import OnnxModel, open_models
 from onnx_cte.types import Estimator
 
 P = ParamSpec("P")
+_LOG = logging.getLogger(__name__)
 EVIDENCE = "evidence.sqlite"
 
 MODELS = click.argument("models", type=click.Path(path_type=Path))
-IMAGES = click.argument("images", type=str)
+IMAGES = click.argument(
+    "images",
+    type=str,
+    # A pattern is no path, and most give one.
+    shell_complete=lambda context, parameter, typed: [CompletionItem(typed, type="file")],
+)
 
 
 def several(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -74,7 +85,9 @@ IMAGE_OPTIONS = several(
         is_flag=True,
         help="Take z-stacks whole, as volumes, for networks on volumes. [default: slice by slice]",
     ),
-    click.option("--limit", type=int, help="Only the first so many images."),
+    click.option(
+        "--limit", type=int, help="Only the first so many images, by name: for a quick look."
+    ),
     click.option(
         "--only",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -184,7 +197,9 @@ def images_of(images: str, labels: str | None, options: dict[str, Any]) -> Image
             raise OptionError(f"--only {only}: expected a text file in UTF-8: {error}") from error
         names = [line.strip() for line in text.splitlines() if line.strip()]
     taken = {name: options[name] for name in ("axes", "channel", "limit", "volumes")}
-    return Images(images, labels, only=names, **taken)
+    found = Images(images, labels, only=names, **taken)
+    _LOG.info("%r", found)
+    return found
 
 
 def given(**options: Any) -> dict[str, Any]:
@@ -195,12 +210,18 @@ def given(**options: Any) -> dict[str, Any]:
 def run_keywords(out: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Keywords for `rank` and `rank_each` as `RUN_OPTIONS` say."""
     taken = {name: options[name] for name in ("device", "jobs", "seed", "strict")}
-    return {**taken, "evidence": out / EVIDENCE, "progress": True}
+    return {**taken, "evidence": out / EVIDENCE, "progress": level() > QUIET}
 
 
-def say(text: str, nl: bool = True, err: bool = False) -> None:
-    """Print a result; names of files need not be text that can be printed."""
-    click.echo(text.encode(errors="backslashreplace").decode(), nl=nl, err=err)
+def trial_keywords(options: dict[str, Any]) -> dict[str, Any]:
+    """Keywords for `plan`, of `DEVICE_OPTIONS` and the seed where there is one."""
+    return {name: options[name] for name in ("device", "jobs", "seed") if name in options}
+
+
+def quick_look(options: dict[str, Any]) -> str:
+    """A line to say that not all images were looked at; empty if they were."""
+    limit = options["limit"]
+    return "" if limit is None else f"\na quick look: the first {limit} images alone (--limit)"
 
 
 def out_option(default: str, help_text: str) -> Callable[[Any], Any]:
@@ -215,25 +236,38 @@ def out_option(default: str, help_text: str) -> Callable[[Any], Any]:
 
 
 def told(command: Callable[P, int]) -> Callable[P, None]:
-    """Turn our errors into one line and an exit code."""
+    """Turn errors into one line and an exit code; with ``-v``, and where we err, say where."""
 
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             code = command(*args, **kwargs)
-        except OptionError as error:
-            click.echo(f"onnx-cte: {error}", err=True)
-            code = 2
         except CTEError as error:
-            click.echo(f"onnx-cte: {error}", err=True)
+            if level() > NORMAL:
+                traceback.print_exc()
+            complain(str(error))
+            code = 2 if isinstance(error, OptionError) else 1
+        except MemoryError:
+            complain(
+                "the memory of this computer does not suffice; close other programs, or cut the "
+                "images into smaller ones"
+            )
             code = 1
         except KeyboardInterrupt:
-            click.echo(
-                "\nonnx-cte: interrupted; what was measured is kept, and the same command goes on "
-                "from there",
-                err=True,
+            click.echo(err=True)
+            complain(
+                "interrupted; what was measured is kept, and the same command goes on from there"
             )
             code = 130
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            complain(
+                "this is a mistake in onnx-cte, not in what you gave it: "
+                f"{type(error).__name__}: {error}. Please report it, with the lines above"
+            )
+            code = 1
         sys.exit(code)
 
     return guarded

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from PIL import Image as Picture
 
+from onnx_cte.cli.config import CONFIG
 from onnx_cte.cli.options import (
     DEVICE_OPTIONS,
     IMAGE_OPTIONS,
@@ -16,14 +17,21 @@ from onnx_cte.cli.options import (
     images_of,
     models_of,
     out_option,
+    quick_look,
     say,
     told,
+    trial_keywords,
 )
+from onnx_cte.cli.planned import DRY_RUN, tell_plans
+from onnx_cte.cli.talking import QUIET, level, remark, talk_options
 from onnx_cte.errors import ImageError, OptionError, OutputError, reason_of
 from onnx_cte.estimators.silence import seen_by
 from onnx_cte.images.writing import write_labels
+from onnx_cte.needs import Needs
 from onnx_cte.overlay import overlay
+from onnx_cte.planning import plan
 from onnx_cte.predicting import predict
+from onnx_cte.progress import tallied
 from onnx_cte.report import prepare_folder
 from onnx_cte.tables import text_table
 from onnx_cte.types import Image, ImageRef, Observation
@@ -37,9 +45,12 @@ from onnx_cte.types import Image, ImageRef, Observation
 @MODEL_OPTIONS
 @IMAGE_OPTIONS
 @DEVICE_OPTIONS
+@DRY_RUN
+@CONFIG
+@talk_options
 @told
 def predict_command(
-    models: Path, images: str, out: Path, labels: str | None, **options: Any
+    models: Path, images: str, out: Path, labels: str | None, dry_run: bool, **options: Any
 ) -> int:
     """Write the objects that MODELS find on IMAGES.
 
@@ -57,22 +68,28 @@ def predict_command(
     if labels is not None:
         labelled = {ref.name: ref for ref in images_of(images, labels, options)}
         refs = [_Drawn(ref, labelled.get(ref.name)) for ref in refs]
+    if dry_run:
+        planned = plan(bank, pictures, needs=Needs(instances=True), **trial_keywords(options))
+        return tell_plans([("prediction", planned)], out, as_json=False, resumes=False)
     prepare_folder(out)
     names = _file_names([ref.name for ref in refs])
     rows, failed = [], []
     assumed: dict[str, list[str]] = {}
-    for found in predict(bank, refs, device=options["device"], jobs=options["jobs"]):
-        if found.seen is None:
-            where = ": ".join(filter(None, (found.model, found.image)))
-            failed.append(f"  {where}: {found.reason}")
-            continue
-        _write(found.seen, out / found.model / names[found.image])
-        found_in = seen_by(found.seen.reference, instances=True)
-        counts = [f"{found_in['objects']:g}", f"{found_in['foreground']:.1%}"]
-        rows.append([found.model, found.image, *counts])
-        for note in found.notes:
-            assumed.setdefault(note, [])
-            assumed[note] += [found.model] * (found.model not in assumed[note])
+    with tallied(len(bank) * len(refs), level() > QUIET) as tally:
+        for found in predict(bank, refs, device=options["device"], jobs=options["jobs"]):
+            tally.turn_to(found.model)
+            tally.add(1 if found.image else len(refs))
+            if found.seen is None:
+                where = ": ".join(filter(None, (found.model, found.image)))
+                failed.append(f"  {where}: {found.reason}")
+                continue
+            _write(found.seen, out / found.model / names[found.image])
+            found_in = seen_by(found.seen.reference, instances=True)
+            counts = [f"{found_in['objects']:g}", f"{found_in['foreground']:.1%}"]
+            rows.append([found.model, found.image, *counts])
+            for note in found.notes:
+                assumed.setdefault(note, [])
+                assumed[note] += [found.model] * (found.model not in assumed[note])
     if rows:
         say(text_table(["model", "image", "objects", "foreground"], rows, left=[0, 1]))
     if assumed:
@@ -87,7 +104,8 @@ def predict_command(
     if lost:
         say("\nnot predicted\n" + "\n".join(lost))
     if rows:
-        say(f"\nwritten: label images (_labels.tif) and pictures (_outlines.png) in {out}")
+        remark(quick_look(options))
+        remark(f"\nwritten: label images (_labels.tif) and pictures (_outlines.png) in {out}")
     return 3 if rows and lost else 1 if lost else 0
 
 

@@ -6,8 +6,12 @@ from typing import Any
 from onnx_cte.cli.options import say
 from onnx_cte.errors import OptionError
 from onnx_cte.estimators import CTE, Credibility, parse_estimator
+from onnx_cte.images import Images
 from onnx_cte.perturbations import AUTO
-from onnx_cte.sweep import Sweep
+from onnx_cte.planning import Plan, plan
+from onnx_cte.segmenters import OnnxModel
+from onnx_cte.sweep import CANDIDATES, SAMPLE, Sweep
+from onnx_cte.sweep.sampling import sampled
 from onnx_cte.types import Estimator
 
 SWEPT = (Credibility.name, CTE.name)
@@ -36,6 +40,17 @@ def as_swept(estimator: str, found: Sweep, options: Mapping[str, Any]) -> Estima
     if estimator == CTE.name:
         return found.estimator
     return parse_estimator(estimator, **options, perturbations=found.estimator.perturbations)
+
+
+def plan_sweep(
+    bank: Sequence[OnnxModel],
+    images: Images,
+    options: Sequence[Mapping[str, Any]],
+    trial: Mapping[str, Any],
+) -> list[tuple[str, Plan]]:
+    """What a sweep by CTE with each of these options would take, to be told by `tell_plans`."""
+    judges = [CTE(**each, perturbations=(one,)) for each in options for one in CANDIDATES]
+    return [("sweep", plan(bank, sampled(images, SAMPLE), judges, **trial))]
 
 
 def tell_sweeps(sweeps: Sequence[Sweep], as_json: bool) -> None:

@@ -27,6 +27,11 @@ class Accuracy:
     metric : str
         A performance metric: ``f1``, or ``f1_classes`` where labels are class indices; ``map`` or
         ``f1_50`` of objects.
+
+    Examples
+    --------
+    >>> Accuracy("map").needs.instances, Accuracy().needs.supplied
+    (True, ('labels',))
     """
 
     metric: str = "f1"

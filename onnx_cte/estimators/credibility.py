@@ -89,6 +89,11 @@ class Credibility:
     consistency, boundary : float, >= 0
         Exponents of ``c`` in ``w``, and of ``b g`` in ``w`` and ``sqrt(g)`` in the score; 0 leaves
         it out.
+
+    Examples
+    --------
+    >>> [perturbation.name for perturbation in Credibility().perturbations]
+    ['noise=0.1', 'gamma=1.1..1.2']
     """
 
     perturbations: tuple[Perturbation, ...] = (GaussianNoise(0.1), Gamma((1.1, 1.2)))

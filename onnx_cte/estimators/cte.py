@@ -41,6 +41,12 @@ class CTE:
     References
     ----------
     .. [1] Talks, J. and Kreshuk, A. (2025), arXiv:2503.00450.
+
+    Examples
+    --------
+    >>> from onnx_cte.perturbations import Dropout, Flip
+    >>> CTE("ei", [Flip("x"), Dropout(0.2)]).title
+    'cte ei flip=x+dropout=0.2'
     """
 
     metric: str = "nhd"

@@ -4,8 +4,10 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from onnx_cte.errors import ImageError, LabelsError, NothingToRank, OptionError
+from onnx_cte.images.arrays import ArrayRef, list_arrays
 from onnx_cte.images.files import Source, find
 from onnx_cte.images.labels import SUFFIXES, pair
 from onnx_cte.images.loading import ImageRef, Loader, Truth
@@ -127,9 +129,76 @@ class Images:
         self._unread = list(found.missing)
         pairs = None if truth is None else self._paired(truth)
         self._loader = Loader(letters, channel, pairs, volumes)
-        self._refs = tuple(islice(self._listed(), limit))
+        self._refs: tuple[ImageRef | ArrayRef, ...] = tuple(islice(self._listed(), limit))
+        self._labelled, self._kind = truth is not None, "files"
 
-    def __iter__(self) -> Iterator[ImageRef]:
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Iterable[Any],
+        *,
+        names: Iterable[str] | None = None,
+        truth: Iterable[Any] | None = None,
+        axes: str | None = None,
+        channel: int | None = None,
+        volumes: bool = False,
+    ) -> "Images":
+        """Images that are arrays in memory already.
+
+        Parameters
+        ----------
+        arrays : iterable of ndarray
+            One a picture, stack or volume, of any real dtype. Other arrays that NumPy can read
+            slice by slice (memory maps, Zarr, dask) stay where they are until their turn comes.
+        names : iterable of str, optional
+            One each, unique: results, seeds and kept evidence refer to them. None: image_0, ...
+        truth : iterable of ndarray, optional
+            Label images, one each in the same order: whole numbers, 0 for background; dimensions
+            as of the image, without channels.
+        axes : str, optional
+            What the dimensions of every array are, as of `Images`: "yxc", "zyx". None: all are
+            (rows, columns).
+        channel, volumes
+            As of `Images`.
+
+        Returns
+        -------
+        Images
+            Slices of stacks and windows of large planes are walked as those of files are. Pixels
+            are hashed whenever they are loaded, so that evidence on them can be kept (`evidence` of
+            `rank`), and is measured anew when they have changed.
+
+        Raises
+        ------
+        NothingToRank
+            If there is no array.
+        OptionError
+            If `axes` or `channel` do not fit an array, or `names` the number of arrays.
+        LabelsError
+            If labels do not fit their array.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> planes = np.random.default_rng(0).random((3, 64, 64))
+        >>> [ref.name for ref in Images.from_arrays(planes)]
+        ['image_0', 'image_1', 'image_2']
+        >>> [ref.name for ref in Images.from_arrays([planes], names=["stack"], axes="zyx")]
+        ['stack[z=0]', 'stack[z=1]', 'stack[z=2]']
+        """
+        if channel is not None and channel < 0:
+            raise OptionError(f"channel={channel}: expected a number from 0 on")
+        images = cls.__new__(cls)
+        refs = tuple(list_arrays(arrays, names, truth, axes, channel, volumes))
+        if not refs:
+            raise NothingToRank("there is no array: the list of arrays is empty")
+        given = {"axes": axes, "channel": channel, "volumes": volumes or None}
+        images._said = [f"{key}={value!r}" for key, value in given.items() if value is not None]
+        images._unread, images._refs = [], refs
+        images._labelled, images._kind = truth is not None, "arrays"
+        return images
+
+    def __iter__(self) -> Iterator[ImageRef | ArrayRef]:
         return iter(self._refs)
 
     def __len__(self) -> int:
@@ -139,7 +208,9 @@ class Images:
     def __repr__(self) -> str:
         files = len({ref.group for ref in self._refs})
         skipped = f", {len(self._unread)} skipped" if self._unread else ""
-        return f"<Images({', '.join(self._said)}): {len(self)} from {files} files{skipped}>"
+        maker = "Images" if self._kind == "files" else "Images.from_arrays"
+        said = ", ".join(self._said)
+        return f"<{maker}({said}): {len(self)} from {files} {self._kind}{skipped}>"
 
     @property
     def skipped(self) -> tuple[tuple[str, str], ...]:
@@ -149,7 +220,7 @@ class Images:
     @property
     def has_truth(self) -> bool:
         """Whether images come with labels."""
-        return self._loader.truth is not None
+        return self._labelled
 
     def _listed(self) -> Iterator[ImageRef]:
         """Every reference, file by file; files that cannot be opened are noted."""

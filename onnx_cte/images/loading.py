@@ -106,7 +106,7 @@ class Loader:
                 if self.volumes:  # Nothing else is cut from what was decoded, and it is large.
                     self._image.drop()
                     self._label.drop()
-            _check(image)
+            check_pixels(image)
         except (ImageError, OSError) as error:
             raise ImageError(f"{ref.name}: {unreadable(error)}") from error
         return image
@@ -117,7 +117,7 @@ class Loader:
             raise changed()
         stored = arrays[ref.part]
         layout = lay_out(stored, self.axes, self.channel, self.volumes)
-        plane = _plane(layout, stored, ref.index)
+        plane = plane_of(layout, stored, ref.index)
         window = whole = None
         region = (slice(None), slice(None))
         if ref.window is not None:
@@ -129,7 +129,7 @@ class Loader:
         cut = [str(region), str(window), None if whole is None else whole.shape]
         return Image(
             name=ref.name,
-            data=_copied(plane[(..., *region)]),
+            data=copied(plane[(..., *region)]),
             axes=layout.axes,
             truth=None if label is None else self._labels(ref, label, layout, len(arrays)),
             group=ref.group,
@@ -143,7 +143,7 @@ class Loader:
         key = (self._image.key, ref.part, ref.index)
         if self._whole is None or self._whole[0] != key:
             self._whole = None
-            self._whole = (key, _copied(thinned(plane)))
+            self._whole = (key, copied(thinned(plane)))
         return self._whole[1]
 
     def _label_of(self, ref: ImageRef) -> tuple[str, Path] | None:
@@ -184,11 +184,11 @@ class Loader:
             shape, expected = (*layout.slices, *layout.size), (*image.slices, *image.size)
             if shape != expected:
                 raise ImageError(f"has shape {shape}, but its image {expected}")
-            plane = _plane(layout, arrays[ref.part], ref.index)
+            plane = plane_of(layout, arrays[ref.part], ref.index)
             if ref.window is not None:
                 top, bottom, left, right = ref.window
                 plane = plane[top:bottom, left:right]
-            return as_labels(_copied(plane))
+            return as_labels(copied(plane))
         except ImageError as error:
             raise ImageError(f"label image '{name}': {error}") from error
 
@@ -228,7 +228,7 @@ class Loader:
         return digest
 
 
-def _plane(layout: Layout, stored: Stored, index: tuple[int, ...]) -> NDArray[Any]:
+def plane_of(layout: Layout, stored: Stored, index: tuple[int, ...]) -> NDArray[Any]:
     """A slice or volume, whatever the library raises on a broken file turned to ImageError."""
     try:
         return layout.plane(stored, index)
@@ -236,7 +236,7 @@ def _plane(layout: Layout, stored: Stored, index: tuple[int, ...]) -> NDArray[An
         raise unreadable(error) from error
 
 
-def _copied(array: NDArray[Any]) -> NDArray[Any]:
+def copied(array: NDArray[Any]) -> NDArray[Any]:
     """A copy that neither keeps the decoded file alive nor can change it."""
     try:
         return native(array)
@@ -244,7 +244,7 @@ def _copied(array: NDArray[Any]) -> NDArray[Any]:
         raise unreadable(error) from error
 
 
-def _check(image: Image) -> None:
+def check_pixels(image: Image) -> None:
     """Stop on pixels from which nothing can be learnt."""
     if image.data.dtype.kind not in "buif":
         raise ImageError(f"its pixels are {image.data.dtype}; expected real numbers")

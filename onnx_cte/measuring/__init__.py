@@ -6,15 +6,15 @@ estimator needs fails for that estimator only, and so does one without source im
 estimator that compares with them.
 """
 
+import logging
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-
-from tqdm import tqdm
 
 from onnx_cte.bank import Evidence
 from onnx_cte.errors import (
@@ -38,6 +38,8 @@ from onnx_cte.measuring.sharing import (
     united,
 )
 from onnx_cte.types import Device, Estimator, Image, ImageRef, Model, Segmenter
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +120,23 @@ class Measurements:
         """How many images there are to measure a model on, source images among them."""
         return len(self.refs) + len(self.source.get(model, ()))
 
-    def measure(self, model: Model, device: Device, jobs: int | None, bar: "tqdm[Any]") -> None:
-        """Measure one model on all images; the bar counts them, whether they could be used or not.
+    def measure(
+        self, model: Model, device: Device, jobs: int | None, count: Callable[[int], object]
+    ) -> None:
+        """Measure one model on all images.
 
-        An image that one estimator fails on is skipped for that one alone.
+        An image that one estimator fails on is skipped for that one alone. `count` is called with
+        how many images more are dealt with, whether they could be used or not.
         """
         done, due = [0], self.images_of(model.name)
 
         def tick() -> None:
             done[0] += 1
-            bar.update()
+            count(1)
 
         self._measure(model, device, jobs, tick)
-        bar.update(due - done[0])
+        if done[0] < due:
+            count(due - done[0])
 
     def _measure(
         self, model: Model, device: Device, jobs: int | None, tick: Callable[[], None]
@@ -138,6 +144,7 @@ class Measurements:
         possible = self._possible(model.name)
         if not possible:
             return
+        started = time.monotonic()
         try:
             segmenter = model.open(device, jobs)
         except FATAL:
@@ -147,9 +154,11 @@ class Measurements:
                 raise ours(error) from error
             reason = reason_of(error).removeprefix(f"{model.name}: ")
             self._fail(model.name, possible, reason)
+            _LOG.info("%s: cannot be used: %s", model.name, reason)
             return
         with closing(segmenter):
             opened = _Opened(segmenter)
+            _tell_opened(segmenter, time.monotonic() - started)
             serves = self._compared(opened, self._served(segmenter, possible), tick)
             if not serves:
                 self.records[segmenter.name] = dict(segmenter.record)
@@ -158,6 +167,8 @@ class Measurements:
             images = ((ref.name, partial(self._image, n)) for n, ref in enumerate(self.refs))
             self._pass(opened, columns, images, "target", tick)
             self._keep(opened, columns)
+            took = time.monotonic() - started
+            _LOG.info("%s: %d images in %.1f s", segmenter.name, len(self.refs), took)
 
     def _pass(
         self,
@@ -261,6 +272,7 @@ class Measurements:
             # The reason stands beside the name in every list.
             name = f"{self.refs[index].name}: "
             self.unusable[index] = reason_of(error).removeprefix(name)
+            _LOG.info("%scannot be used: %s", name, self.unusable[index])
             return None
 
     def _fail(self, model: str, estimators: Iterable[int], reason: str) -> None:
@@ -281,3 +293,9 @@ class Measurements:
             for number in column.members:
                 self.skipped[number][name] = column.skipped
                 self.evidence[number][name] = column.found
+
+
+def _tell_opened(segmenter: Segmenter, seconds: float) -> None:
+    """Log how a model was opened."""
+    provider = segmenter.record.get("provider", "its own code")
+    _LOG.info("%s: opened in %.1f s, run by %s", segmenter.name, seconds, provider)

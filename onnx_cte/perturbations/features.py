@@ -47,6 +47,11 @@ class Dropout:
     References
     ----------
     .. [1] Talks, J. and Kreshuk, A. (2025), arXiv:2503.00450.
+
+    Examples
+    --------
+    >>> Dropout(0.2, taps="decoder").name
+    'dropout=0.2@decoder'
     """
 
     rate: float = 0.1

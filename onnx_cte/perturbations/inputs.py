@@ -38,6 +38,12 @@ class GaussianNoise:
     ----------
     sigma : float or (low, high), >= 0
         Standard deviation, in units of normalised intensity.
+
+    Examples
+    --------
+    >>> noise, rng = GaussianNoise((0.1, 0.2)), np.random.default_rng(0)
+    >>> noise.name, noise.apply(np.zeros((1, 1, 4, 4), np.float32), rng).std() > 0
+    ('noise=0.1..0.2', np.True_)
     """
 
     sigma: Strength = 0.1

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from onnx_cte.errors import DeviceError, GraphError, InferenceError
-from onnx_cte.sessions.devices import CPU, CUDA, DEVICES, SILENT, choose_device, line_of
+from onnx_cte.sessions.devices import CPU, CUDA, DEVICES, SILENT, choose_device
+from onnx_cte.sessions.runtime import line_of, onnxruntime, silenced
 
 __all__ = [
     "DEVICES",
@@ -63,7 +63,7 @@ def cores() -> int:
 
 def runtime_version() -> str:
     """Version of ONNX Runtime, for the record."""
-    return str(ort.__version__)
+    return str(onnxruntime().__version__)
 
 
 class Session:
@@ -111,7 +111,7 @@ class Session:
         folder: Path | None = None,
         bind: bool | None = None,
     ) -> None:
-        options = _options(path, model, folder)
+        ort, options = onnxruntime(), _options(path, model, folder)
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         # An exhaustive search for the fastest convolution is repeated for each new shape and
@@ -120,7 +120,8 @@ class Session:
         providers = [cuda, CPU] if device == "cuda" else [CPU]
         self.path = path
         try:
-            session = ort.InferenceSession(model or str(path), options, providers=providers)
+            with silenced():
+                session = ort.InferenceSession(model or str(path), options, providers=providers)
         except Exception as error:
             raise GraphError(
                 f"{path.name}: ONNX Runtime cannot load it: {line_of(error)}"
@@ -180,7 +181,7 @@ class Session:
         self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]
     ) -> list[NDArray[Any]]:
         """Run with everything in the device's memory: one upload, one run, one download."""
-        binding = self._session.io_binding()
+        ort, binding = onnxruntime(), self._session.io_binding()
         for name, array in feeds.items():
             held = self._held.get(name)
             if held is not None and tuple(held.shape()) == array.shape:
@@ -230,7 +231,7 @@ def seen_values(
     InferenceError
         If it fails to run.
     """
-    options = _options(path, model, folder)
+    ort, options = onnxruntime(), _options(path, model, folder)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = ort.InferenceSession(model, options, providers=[CPU])
@@ -260,6 +261,7 @@ def _share_memory() -> bool:
     An arena keeps its peak for as long as it lives. One a session, the peaks of several engines of
     a network add up; of one for all there is the largest only, and speed is the same.
     """
+    ort = onnxruntime()
     memory = ort.OrtMemoryInfo(
         "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
     )
@@ -271,7 +273,7 @@ def _share_memory() -> bool:
 
 
 def _options(path: Path, model: bytes | None, folder: Path | None) -> Any:
-    options = ort.SessionOptions()
+    options = onnxruntime().SessionOptions()
     options.log_severity_level = SILENT
     # Threads that wait by spinning keep the cores from other sessions, and from what is measured
     # meanwhile; a run takes milliseconds at least, and waking a thread microseconds.

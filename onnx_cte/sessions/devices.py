@@ -1,15 +1,10 @@
 """Which device there is: what ONNX Runtime lists is only what it was compiled with."""
 
-import contextlib
-import importlib.metadata
 import importlib.util
-import os
-import re
 from typing import Literal
 
-import onnxruntime as ort
-
 from onnx_cte.errors import DeviceError, OptionError
+from onnx_cte.sessions.runtime import installed_wheels, line_of, onnxruntime, silenced
 
 DEVICES = ("auto", "cpu", "cuda")
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -42,58 +37,50 @@ def choose_device(device: str) -> Literal["cpu", "cuda"]:
     DeviceError
         If CUDA is asked for and does not work here; the text lists what is there.
     """
-    _check_installation()
+    onnxruntime()  # or tell that it is broken
     if device not in DEVICES:
         raise OptionError(f"unknown device '{device}'. There are: {', '.join(DEVICES)}")
     if device == "cpu":
         return "cpu"
-    works, reason = _cuda_works()
+    works, reason = cuda_works()
     if works:
         return "cuda"
     if device == "cuda":
         raise DeviceError(
             f"device 'cuda' was asked for, but only 'cpu' works here: {reason}. "
-            "Use --device cpu (or auto), or install CUDA's libraries: pip install 'onnx-cte[cuda]'"
+            "Use --device cpu (or auto), or install CUDA's libraries: pip install "
+            "'onnx-cte[cuda]'; `onnx-cte doctor --device cuda` looks for the cause"
         )
     return "cpu"
 
 
-def line_of(error: BaseException) -> str:
-    """Reduce an exception to one line that a person can read."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    # "[ONNXRuntimeError] : 1 : FAIL : " and "/path/model.cc:256 onnxruntime::Model::Model(...) "
-    # are for the developers of ONNX Runtime.
-    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    text = re.sub(r"/\S+\.(cc|h):\d+ .*?\) (?=[A-Z\[])", " ", text)
-    # The beginning says where, the end says why.
-    return text if len(text) <= 400 else f"{text[:200]} ... {text[-195:]}"
+def cuda_compiled() -> bool:
+    """Whether this ONNX Runtime has CUDA at all; whether it works is another matter."""
+    return CUDA in onnxruntime().get_available_providers()
 
 
-def _check_installation() -> None:
-    """Say what is wrong when both wheels of ONNX Runtime overwrote each other."""
-    if hasattr(ort, "InferenceSession"):
-        return
-    raise DeviceError(
-        "the installation of ONNX Runtime is broken (onnxruntime and onnxruntime-gpu overwrite "
-        "each other). Mend it: pip uninstall -y onnxruntime onnxruntime-gpu; "
-        "pip install onnxruntime-gpu"
-    )
-
-
-def _cuda_works() -> tuple[bool, str]:
-    """Whether a session really runs on CUDA; if not, the likely reason."""
-    available = ort.get_available_providers()
-    if CUDA not in available:
-        return False, f"this ONNX Runtime has no CUDA (it has {', '.join(available)})"
+def preload() -> None:
+    """Load CUDA's libraries where they were installed as wheels, which nothing else finds."""
+    ort = onnxruntime()
     if importlib.util.find_spec("nvidia") is not None and hasattr(ort, "preload_dlls"):
-        # It prints what it cannot load to stdout, which belongs to results.
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        # It prints what it cannot load.
+        with silenced():
             ort.preload_dlls()
+
+
+def cuda_works() -> tuple[bool, str]:
+    """Whether a session really runs on CUDA; if not, the likely reason."""
+    ort = onnxruntime()
+    if not cuda_compiled():
+        available = ", ".join(ort.get_available_providers())
+        return False, f"this ONNX Runtime has no CUDA (it has {available})"
+    preload()
     options = ort.SessionOptions()
     options.log_severity_level = SILENT
     ort.set_default_logger_severity(SILENT)
     try:
-        session = ort.InferenceSession(_PROBE, options, providers=[CUDA, CPU])
+        with silenced():
+            session = ort.InferenceSession(_PROBE, options, providers=[CUDA, CPU])
         found = session.get_providers()
     except Exception as error:
         return False, line_of(error)
@@ -101,17 +88,8 @@ def _cuda_works() -> tuple[bool, str]:
         ort.set_default_logger_severity(2)
     if CUDA in found:
         return True, ""
-    both = _installed("onnxruntime") and _installed("onnxruntime-gpu")
     return False, (
         "onnxruntime and onnxruntime-gpu are both installed and overwrite each other"
-        if both
+        if len(installed_wheels()) > 1
         else "there is no CUDA device, or CUDA 13 and cuDNN 9 are not found"
     )
-
-
-def _installed(distribution: str) -> bool:
-    try:
-        importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True

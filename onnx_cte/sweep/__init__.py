@@ -16,6 +16,7 @@ from onnx_cte.errors import ImageError, ModelError, OptionError
 from onnx_cte.estimators import CTE
 from onnx_cte.needs import Perturbation
 from onnx_cte.perturbations import Dropout
+from onnx_cte.progress import Listener
 from onnx_cte.ranking import Ranking
 from onnx_cte.runner import check_options, rank_each
 from onnx_cte.sweep.rule import INSTEAD, TIE, WINDOW, SweepRow, choose, row_of
@@ -136,7 +137,7 @@ def sweep(
     jobs: int | None = None,
     evidence: str | Path | None = None,
     strict: bool = False,
-    progress: bool = False,
+    progress: bool | Listener = False,
 ) -> Sweep:
     """Dropout at the rate and tap that suit these models and images, chosen without labels.
 
@@ -207,7 +208,7 @@ def sweep_each(
     jobs: int | None = None,
     evidence: str | Path | None = None,
     strict: bool = False,
-    progress: bool = False,
+    progress: bool | Listener = False,
 ) -> tuple[Sweep, ...]:
     """Sweep once for several metrics, each with a choice of its own.
 

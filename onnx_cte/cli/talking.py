@@ -1,0 +1,99 @@
+"""How much is said, and in which colours: results to stdout, all else to stderr."""
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from onnx_cte.progress import BesideBar
+
+QUIET, NORMAL, VERBOSE = 0, 1, 2
+_LEVEL = "onnx_cte.level"
+
+
+def talk_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``-v`` and ``-q`` to a command that takes its time."""
+    verbose = click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=_verbose,
+        help="Also tell, on stderr, what is done with each model, and where an error arose.",
+    )
+    quiet = click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=_quiet,
+        help="Results and errors alone: no progress bar, and not what was written where.",
+    )
+    return verbose(quiet(command))
+
+
+def level() -> int:
+    """`QUIET`, `NORMAL` or `VERBOSE`, as the command at work was asked for."""
+    context = click.get_current_context(silent=True)
+    return NORMAL if context is None else int(context.meta.get(_LEVEL, NORMAL))
+
+
+def say(text: str, nl: bool = True, err: bool = False) -> None:
+    """Print a result; names of files need not be text that can be printed."""
+    printable = text.encode(errors="backslashreplace").decode()
+    click.echo("\n".join(map(_coloured, printable.split("\n"))), nl=nl, err=err)
+
+
+def remark(text: str) -> None:
+    """Print what is no result but good to know, unless quiet was asked for."""
+    if text and level() > QUIET:
+        say(text)
+
+
+def complain(text: str) -> None:
+    """Print an error, on stderr."""
+    head, body = click.style("onnx-cte:", fg="red"), text.encode(errors="backslashreplace").decode()
+    click.echo(f"{head} {body}", err=True)
+
+
+def choose_colours(context: click.Context) -> None:
+    """No colours if ``NO_COLOR`` says so (no-color.org); else on terminals alone."""
+    if os.environ.get("NO_COLOR"):
+        context.color = False
+
+
+def _coloured(line: str) -> str:
+    """Warnings and what failed stand out; click leaves colours out where there is no terminal."""
+    if line.startswith("warning: "):
+        return click.style("warning:", fg="yellow") + line.removeprefix("warning:")
+    return click.style(line, fg="red") if line in ("failed, not ranked", "not predicted") else line
+
+
+def _verbose(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    _set(context, VERBOSE)
+    logger, handler = logging.getLogger("onnx_cte"), BesideBar()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+    def undo() -> None:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+    context.call_on_close(undo)
+
+
+def _quiet(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        _set(context, QUIET)
+
+
+def _set(context: click.Context, wanted: int) -> None:
+    if context.meta.setdefault(_LEVEL, wanted) != wanted:
+        raise click.UsageError(
+            "--verbose and --quiet contradict each other: leave out one", context
+        )
