@@ -192,11 +192,16 @@ def build_bank(table: Mapping[str, Any], task: Task, given: Namespace) -> None:
 
 
 def measure(task: Task, paths: Paths, given: Namespace, made: Mapping[str, Any]) -> None:
-    """Run a task, and the sweep over strengths if asked for, and write its JSON."""
+    """Run a task, and write its JSON."""
     where = {"split": given.split, "device": given.device}
     judges = [estimator_of(text, task) for text in given.estimator] or judges_of(task)
     found = list(timed(runs(task, paths, judges, **where)))
     _write(given.out / f"{task.name}.json", document_of(task, found, made, given))
+
+
+def measure_strengths(task: Task, paths: Paths, given: Namespace, made: Mapping[str, Any]) -> None:
+    """Sweep over strengths on the first targets of a task, if asked for, and write its JSON."""
+    where = {"split": given.split, "device": given.device}
     if given.strengths:
         some = replace(task, targets=task.targets[: given.strengths])
         swept = list(runs(some, paths, judges_of(some, which="strengths"), **where))
@@ -221,7 +226,7 @@ def options() -> argparse.ArgumentParser:
     add("--estimator", nargs="+", default=[], help="these instead of all")
     add("--reference", help="title of the estimator that the others are compared with")
     add("--strengths", type=int, default=0, help="sweep over strengths on so many targets")
-    add("--redraw", action="store_true", help="tables and figures anew, from the JSON there is")
+    add("--redraw", action="store_true", help="from the JSON there is; only --strengths measures")
     return parser
 
 
@@ -248,6 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             build_bank(table, tasks[name], given)
             try:
                 measure(tasks[name], paths, given, made)
+                measure_strengths(tasks[name], paths, given, made)
             except CTEError as error:
                 # The other tasks have nothing to do with it.
                 print(f"{name}: {error}", file=sys.stderr)
@@ -255,6 +261,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 continue
         elif not (given.out / f"{name}.json").is_file():
             continue
+        else:
+            measure_strengths(tasks[name], paths, given, made)
         draw(name, given)
         join(given.out, list(tasks))
         print(f"{name}: {given.out / name}.md")
