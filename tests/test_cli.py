@@ -65,6 +65,7 @@ def test_rank_prints_a_table_and_writes_files(place, stated, parts, order):
     assert sorted(os.listdir(place / "plate7")) == [
         "evidence.sqlite",
         "images.csv",
+        "index.html",
         "ranking.csv",
         "ranking.json",
     ]
@@ -446,6 +447,7 @@ def test_a_second_ranking_for_models_without_a_bottleneck(refusing):
     assert but_for_times(read_ranking("alone")) == but_for_times(beside)
     assert sorted(os.listdir(folder / "without-bottleneck")) == [
         "images.csv",
+        "index.html",
         "ranking.csv",
         "ranking.json",
     ]

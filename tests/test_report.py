@@ -226,7 +226,8 @@ def test_a_ranking_of_no_model(tmp_path):
 def test_nothing_but_the_files_is_left(tmp_path):
     write_report(ranking(), tmp_path)
     write_report(ranking(), tmp_path)
-    assert sorted(os.listdir(tmp_path)) == ["images.csv", "ranking.csv", "ranking.json"]
+    files = ["images.csv", "index.html", "ranking.csv", "ranking.json"]
+    assert sorted(os.listdir(tmp_path)) == files
 
 
 def test_an_evaluation(tmp_path):

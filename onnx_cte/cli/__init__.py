@@ -37,6 +37,7 @@ from onnx_cte.cli.options import (
     told,
 )
 from onnx_cte.cli.predicted import predict_command
+from onnx_cte.cli.reported import report_command
 from onnx_cte.cli.swept import as_swept, asks_for_sweep, tell_sweeps
 from onnx_cte.console import ranking_text, told_needs
 from onnx_cte.documents import ranking_to_json
@@ -259,4 +260,5 @@ main.add_command(inspect_command)
 main.add_command(mask_command)
 main.add_command(split_command)
 main.add_command(predict_command)
+main.add_command(report_command)
 main.add_command(list_command)
