@@ -59,7 +59,33 @@ def predict(
         For each model and image. A model or an image that cannot be used is told in `reason` and
         does not end the run; only one model is open at a time, and no image is kept.
     """
-    needs = Needs(instances=instances)
+    yield from observe_each(models, images, Needs(instances=instances), device=device, jobs=jobs)
+
+
+def observe_each(
+    models: Iterable[Model],
+    images: Iterable[ImageRef],
+    needs: Needs,
+    *,
+    seed: int = 0,
+    device: Device = "auto",
+    jobs: int | None = None,
+) -> Iterator[Predicted]:
+    """Run models on images, and show of each what is needed.
+
+    Parameters
+    ----------
+    models, images, device, jobs
+        As in `predict`.
+    needs : Needs
+    seed : int, >= 0
+        Of what is drawn: with that of a ranking, its draws.
+
+    Yields
+    ------
+    Predicted
+        As in `predict`.
+    """
     refs = list(images)
     for model in models:
         try:
@@ -76,7 +102,7 @@ def predict(
                 continue
             for ref in refs:
                 try:
-                    seen = segmenter.observe(ref.load(), needs, 0)
+                    seen = segmenter.observe(ref.load(), needs, seed)
                 except FATAL:
                     raise
                 except Exception as error:
@@ -88,7 +114,7 @@ def predict(
 
 
 def _refusal(segmenter: Segmenter, needs: Needs) -> str:
-    """Why a model shows no objects; its own failure to say so is a reason too."""
+    """Why a model does not show what is needed; its own failure to say so is a reason too."""
     try:
         # The method is younger than the protocol: models from outside may lack it.
         return str(getattr(segmenter, "refuses", lambda needs: "")(needs))

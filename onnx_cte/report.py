@@ -1,7 +1,6 @@
 """Rankings as files: JSON for machines, CSV for spreadsheets, a page to look at."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,38 +12,9 @@ from onnx_cte.page import page_of
 from onnx_cte.pictures import Picture, pictures_from_json, pictures_to_json
 from onnx_cte.ranking import Ranking
 from onnx_cte.sheets import images_csv, ranking_csv, scores_csv, table_csv
+from onnx_cte.writing import beside_ranking, prepare_folder, remove_files, replace_file
 
 PICTURES = "pictures.json"
-
-
-def prepare_folder(folder: str | Path) -> Path:
-    """Make the folder for results, before anything is measured for it.
-
-    Parameters
-    ----------
-    folder : str or Path
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    OutputError
-        If it cannot be made or written to.
-    """
-    path = Path(folder)
-    probe = path / f".onnx-cte-{os.getpid()}"
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"output folder '{path}' cannot be written: {error.strerror or error}; "
-            "choose another with --out"
-        ) from error
-    return path
 
 
 def write_report(ranking: Ranking, folder: str | Path) -> None:
@@ -85,7 +55,7 @@ def write_tables(ranking: Ranking, folder: str | Path) -> None:
         As in `write_report`.
     """
     path = prepare_folder(folder)
-    _replace(path / "ranking.json", _dump(ranking_to_json(ranking)))
+    replace_file(path / "ranking.json", _dump(ranking_to_json(ranking)))
     write_sheets(ranking, path)
 
 
@@ -106,8 +76,9 @@ def write_sheets(ranking: Ranking, folder: str | Path) -> None:
         If the folder cannot be written.
     """
     path = prepare_folder(folder)
-    _replace(path / "ranking.csv", ranking_csv(ranking))
-    _replace(path / "images.csv", images_csv(ranking))
+    with beside_ranking(path):
+        replace_file(path / "ranking.csv", ranking_csv(ranking))
+        replace_file(path / "images.csv", images_csv(ranking))
 
 
 def write_page(
@@ -142,7 +113,8 @@ def write_page(
     """
     path = prepare_folder(folder)
     page = page_of(ranking, performance=performance, compared=compared, pictures=pictures)
-    _replace(path / "index.html", page)
+    with beside_ranking(path):
+        replace_file(path / "index.html", page)
 
 
 def write_pictures(pictures: Sequence[Picture], folder: str | Path) -> None:
@@ -151,6 +123,7 @@ def write_pictures(pictures: Sequence[Picture], folder: str | Path) -> None:
     Parameters
     ----------
     pictures : sequence of Picture
+        Of none, a file of an earlier run is removed.
     folder : str or Path
         As in `write_report`.
 
@@ -159,7 +132,12 @@ def write_pictures(pictures: Sequence[Picture], folder: str | Path) -> None:
     OutputError
         If the folder cannot be written.
     """
-    _replace(prepare_folder(folder) / PICTURES, _dump(pictures_to_json(pictures)))
+    path = prepare_folder(folder)
+    if pictures:
+        with beside_ranking(path):
+            replace_file(path / PICTURES, _dump(pictures_to_json(pictures)))
+    else:
+        remove_files(path, PICTURES)
 
 
 def read_pictures(folder: str | Path) -> tuple[Picture, ...]:
@@ -190,12 +168,7 @@ def read_pictures(folder: str | Path) -> tuple[Picture, ...]:
 
 def remove_report(folder: str | Path) -> None:
     """Remove what `write_report` and `write_pictures` wrote; OutputError if it is not allowed."""
-    path = Path(folder)
-    try:
-        for name in ("ranking.json", "ranking.csv", "images.csv", "index.html", PICTURES):
-            (path / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"'{path}' cannot be removed: {error.strerror or error}") from error
+    remove_files(Path(folder), "ranking.json", "ranking.csv", "images.csv", "index.html", PICTURES)
 
 
 def write_evaluation(
@@ -239,9 +212,9 @@ def write_evaluation(
         "agreement": rows,
         "left_out": [list(pair) for pair in left_out],
     }
-    _replace(path / "evaluation.json", _dump(document))
-    _replace(path / "performance.csv", ranking_csv(performance))
-    _replace(path / "scores.csv", scores_csv(performance, [ranking for ranking, _ in compared]))
+    replace_file(path / "evaluation.json", _dump(document))
+    replace_file(path / "performance.csv", ranking_csv(performance))
+    replace_file(path / "scores.csv", scores_csv(performance, [ranking for ranking, _ in compared]))
     plain = [
         {
             **{name: value for name, value in row.items() if name != "left_out"},
@@ -250,7 +223,9 @@ def write_evaluation(
         }
         for row, (ranking, _) in zip(rows, compared, strict=True)
     ]
-    _replace(path / "agreement.csv", table_csv(list(plain[0]) if plain else ["estimator"], plain))
+    replace_file(
+        path / "agreement.csv", table_csv(list(plain[0]) if plain else ["estimator"], plain)
+    )
 
 
 def read_ranking(path: str | Path) -> Ranking:
@@ -276,6 +251,36 @@ def read_ranking(path: str | Path) -> Ranking:
     return ranking_from_json(_document(file, "ranking"))
 
 
+def read_evaluation(path: str | Path) -> tuple[Ranking, tuple[Ranking, ...]]:
+    """Read an ``evaluation.json``.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    performance : Ranking
+        Against labels.
+    rankings : tuple of Ranking
+        By estimators.
+
+    Raises
+    ------
+    OutputError
+        If the file is not there or is no evaluation.
+    """
+    document = _document(Path(path), "evaluation")
+    try:
+        performance, rankings = document["performance"], document["rankings"]
+        return ranking_from_json(performance), tuple(map(ranking_from_json, rankings))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"'{path}' is no evaluation, something is missing or misshapen: {error!r}"
+        ) from error
+
+
 def _document(file: Path, kind: str) -> dict[str, Any]:
     """The JSON object in a file."""
     try:
@@ -291,15 +296,3 @@ def _document(file: Path, kind: str) -> dict[str, Any]:
 
 def _dump(document: Mapping[str, Any]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _replace(file: Path, text: str) -> None:
-    """Write beside and rename, so that a reader never sees half a file."""
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        # Names of files need not be text: what cannot be encoded is written as \\udcff.
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(part, file)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"'{file}' cannot be written: {error.strerror or error}") from error

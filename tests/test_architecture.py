@@ -46,11 +46,17 @@ MAY_IMPORT = {  # room: the rooms it may use
     "verdict": {"ranking"},
     "pictures": {"errors"},
     "page": {"agreement", "pictures", "ranking", "tables", "verdict"},
-    "report": {"agreement", "documents", "errors", "page", "pictures", "ranking", "sheets"},
+    "writing": {"errors"},
+    "report": {"agreement", "documents", "errors", "page", "pictures", "ranking", "sheets"}
+    | {"writing"},
     "console": {"ranking", "agreement", "tables", "verdict"},
     "evidence": {"errors", "bank"},
     "overlay": set(),
     "predicting": {"errors", "needs", "types"},
+    "telling": {"ranking"},
+    "thumbnails": {"overlay"},
+    "picturing": {"errors", "needs", "pictures", "predicting", "ranking", "telling"}
+    | {"thumbnails", "types"},
     "provenance": set(),
     "measuring": {"errors", "needs", "types", "bank", "evidence", "provenance"},
     "scoring": {"bank", "bootstrap", "errors", "measuring", "ranking", "sample_size"}
@@ -62,7 +68,16 @@ MAY_IMPORT = {  # room: the rooms it may use
     "cli": {"errors", "images", "needs", "segmenters", "estimators", "metrics", "perturbations"}
     | {"measuring", "runner"}
     | {"agreement", "report", "console", "ranking", "tables", "types", "bundled", "simulation"}
-    | {"documents", "graph", "overlay", "postprocessing", "predicting", "sweep"},
+    | {
+        "documents",
+        "graph",
+        "overlay",
+        "picturing",
+        "postprocessing",
+        "predicting",
+        "sweep",
+        "writing",
+    },
 }
 DOORS = {  # the only rooms that may import a heavy or replaceable package
     "onnx": {"graph"},
@@ -74,13 +89,13 @@ DOORS = {  # the only rooms that may import a heavy or replaceable package
     "bioimageio": {"descriptor"},
     "ruyaml": {"descriptor"},
     "tifffile": {"images"},
-    "PIL": {"images", "cli"},
+    "PIL": {"images", "cli", "thumbnails"},
     "imagecodecs": {"images"},
     "scipy": {"estimators", "metrics", "postprocessing", "sample_size", "simulation"},
     "ot": {"estimators"},
     "sqlite3": {"evidence"},
     "threadpoolctl": {"runner"},
-    "tqdm": {"runner", "measuring"},
+    "tqdm": {"runner", "measuring", "picturing"},
     "skimage": {"postprocessing"},
     "torch": set(),  # tools/ only
 }

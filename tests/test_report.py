@@ -11,12 +11,12 @@ from onnx_cte.documents import ranking_from_json, ranking_to_json
 from onnx_cte.errors import OutputError
 from onnx_cte.ranking import Ranking, Score
 from onnx_cte.report import (
-    prepare_folder,
     read_ranking,
     write_evaluation,
     write_report,
 )
 from onnx_cte.separation import Separation
+from onnx_cte.writing import prepare_folder
 
 NAN = math.nan
 

@@ -26,6 +26,7 @@ from onnx_cte.cli.options import (
     IMAGES,
     MODEL_OPTIONS,
     MODELS,
+    PICTURES,
     RUN_OPTIONS,
     check_decoder,
     given,
@@ -37,7 +38,8 @@ from onnx_cte.cli.options import (
     told,
 )
 from onnx_cte.cli.predicted import predict_command
-from onnx_cte.cli.reported import report_command
+from onnx_cte.cli.remembered import Remembering, noted
+from onnx_cte.cli.reported import report_command, write_shown
 from onnx_cte.cli.swept import as_swept, asks_for_sweep, tell_sweeps
 from onnx_cte.console import ranking_text, told_needs
 from onnx_cte.documents import ranking_to_json
@@ -48,22 +50,22 @@ from onnx_cte.needs import InputPerturbation, disturbs_input
 from onnx_cte.perturbations import parse_perturbation
 from onnx_cte.ranking import Ranking
 from onnx_cte.report import (
-    prepare_folder,
     remove_report,
     write_evaluation,
-    write_report,
+    write_tables,
 )
 from onnx_cte.runner import rank_each
 from onnx_cte.segmenters import open_models
 from onnx_cte.simulation import simulate_images
 from onnx_cte.sweep import CANDIDATES, sweep
 from onnx_cte.types import Estimator
+from onnx_cte.writing import prepare_folder
 
 SECOND = "without-bottleneck"
 DEMO_IMAGES = 24
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Remembering, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="onnx-cte", prog_name="onnx-cte")
 def main() -> None:
     """Which pre-trained segmentation model will do best on these images? Ranked without labels."""
@@ -73,7 +75,8 @@ def main() -> None:
 @MODELS
 @IMAGES
 @out_option(
-    "onnx-cte-results", "Folder for ranking.json, ranking.csv, images.csv and what was measured."
+    "onnx-cte-results",
+    "Folder for index.html, ranking.json, ranking.csv, images.csv, and what was measured.",
 )
 @click.option(
     "--estimator",
@@ -107,6 +110,7 @@ def main() -> None:
 @MODEL_OPTIONS
 @AT
 @IMAGE_OPTIONS
+@PICTURES
 @RUN_OPTIONS
 @told
 def rank(
@@ -154,27 +158,29 @@ def rank(
         else:
             judges.insert(0, as_swept(estimator, found, chosen))
             tell_sweeps([found], as_json)
-    first, *others = rank_each(bank, pictures, judges, **keywords)
+    first, *others = map(noted, rank_each(bank, pictures, judges, **keywords))
     if swept:
         first = found.noted_in(first)
     # What one ranking takes and the other does not was refused: broken models fail in both.
     refused = [model for model, _ in first.failed if any(model in r.values for r in others)]
     second = others if refused else []
-    write_report(first, out)
+    write_tables(first, out)
     remove_report(out / SECOND)  # one of an earlier run would be read as this one's
     for ranking in second:
-        write_report(ranking, out / SECOND)
+        write_tables(ranking, out / SECOND)
     if as_json:
         documents = [ranking_to_json(ranking) for ranking in (first, *second)]
         say(json.dumps(documents[0] if fallback is None else documents, indent=2))
-        return 3 if first.failed else 0
-    if first.scores or not second:
+    elif first.scores or not second:
         say(ranking_text(first))
-    if fallback is not None:
+    if fallback is not None and not as_json:
         say(_beside(first, second, refused))
-    say(f"\nwritten: {out / 'ranking.json'}, ranking.csv, images.csv")
-    if second:
-        say(f"written: {out / SECOND / 'ranking.json'}, ranking.csv, images.csv")
+    # What follows may fail: all that was measured is written and shown by now.
+    places = [out, out / SECOND]
+    for ranking, place, judge in zip((first, *second), places, judges, strict=False):
+        write_shown(ranking, place, bank, pictures, judge, options)
+        if not as_json:
+            say(f"\nwritten: {place / 'index.html'}, ranking.json, ranking.csv, images.csv")
     return 3 if first.failed else 0
 
 
@@ -224,6 +230,7 @@ def _beside(first: Ranking, second: Sequence[Ranking], refused: Sequence[str]) -
 
 @main.command()
 @out_option("onnx-cte-demo", "Folder for the simulated images, the ranking and the evaluation.")
+@PICTURES
 @RUN_OPTIONS
 @told
 def demo(out: Path, as_json: bool, **options: Any) -> int:
@@ -234,14 +241,11 @@ def demo(out: Path, as_json: bool, **options: Any) -> int:
         names.append(name)
         for folder, pixels in zip(folders, (image, labels.astype(np.uint16)), strict=True):
             Picture.fromarray(pixels).save(folder / f"{name}.png")
-    truth, ranking = rank_each(
-        open_models(bundled_models()),
-        Images(*folders, only=names),
-        [Accuracy(), Credibility()],
-        **run_keywords(out, options),
-    )
+    bank, pictures = open_models(bundled_models()), Images(*folders, only=names)
+    judge, keywords = Credibility(), run_keywords(out, options)
+    truth, ranking = map(noted, rank_each(bank, pictures, [Accuracy(), judge], **keywords))
     compared = [(ranking, agreement(ranking, truth))]
-    write_report(ranking, out)
+    write_tables(ranking, out)
     write_evaluation(truth, compared, out)
     if as_json:
         say((out / "evaluation.json").read_text(encoding="utf-8"), nl=False)
@@ -251,7 +255,10 @@ def demo(out: Path, as_json: bool, **options: Any) -> int:
         say(f"\nand, for the truth is known here, by {truth.title} against it\n")
         say(str(truth))
         say(f"\nagreement of the two\n\n{compared[0][1]}")
-        say(f"\nwritten: images, labels, ranking.json and evaluation.json in {out}")
+    write_shown(ranking, out, bank, pictures, judge, options, performance=truth, compared=compared)
+    if not as_json:
+        written = "index.html, images, labels, ranking.json and evaluation.json"
+        say(f"\nwritten: {written} in {out}")
     return 3 if truth.failed else 0
 
 

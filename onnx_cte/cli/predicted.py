@@ -24,9 +24,9 @@ from onnx_cte.estimators.silence import seen_by
 from onnx_cte.images.writing import write_labels
 from onnx_cte.overlay import overlay
 from onnx_cte.predicting import predict
-from onnx_cte.report import prepare_folder
 from onnx_cte.tables import text_table
 from onnx_cte.types import Image, ImageRef, Observation
+from onnx_cte.writing import prepare_folder
 
 
 @click.command("predict")

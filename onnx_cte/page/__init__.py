@@ -127,6 +127,8 @@ def _pictures(ranking: Ranking, pictures: Sequence[Picture]) -> Mapping[str, Any
     return {
         "pictures": pictures,
         "pictures_left_out": left_out,
+        # What credibility measures on an image is one of its parts.
+        "measured": "consistency" if "consistency" in ranking.parts else ranking.title,
         "values": {score.model: score.by_image for score in ranking},
     }
 
