@@ -24,7 +24,9 @@ class Telling:
     why: str
 
 
-def telling_images(ranking: Ranking, count: int, among: Iterable[str] = ()) -> tuple[Telling, ...]:
+def telling_images(
+    ranking: Ranking, count: int, among: Iterable[str] | None = None
+) -> tuple[Telling, ...]:
     """Choose images by what was measured on each of them.
 
     In turn, each time an image that was not taken before:
@@ -41,24 +43,23 @@ def telling_images(ranking: Ranking, count: int, among: Iterable[str] = ()) -> t
     ranking : Ranking
         With values by image. If it has none, images are taken from `among`, spread evenly.
     count : int, >= 0
-    among : iterable of str
-        Images that can be had; empty: all that were measured.
+    among : iterable of str or None
+        Images that can be had; None: all that were measured.
 
     Returns
     -------
     tuple of Telling
-        At most `count`, fewer where there are no more; none where nothing was measured and `among`
-        is empty.
+        At most `count`, fewer where there are no more.
     """
-    there = sorted(set(among))
     measured = {image for score in ranking for image in score.by_image}
-    names = sorted(measured.intersection(there) if there else measured)
+    there = sorted(measured if among is None else set(among))
+    names = sorted(measured.intersection(there))
     rows = [[score.by_image.get(name, math.nan) for name in names] for score in ranking]
     values = np.array(rows).reshape(len(ranking), len(names))
     known = ~np.isnan(values)
     usable = np.flatnonzero((2 * known.sum(axis=0) >= len(ranking)) & known.any(axis=0))
     if not len(usable):
-        return _spread(there or names, count)
+        return _spread(there, count)
     values = values[:, usable] * (1 if ranking.greater_is_better else -1)
     values = values[known[:, usable].any(axis=1)]  # a model without any value has no middle
     orders = {why: _ascending(found) for why, found in _distances(values).items()}

@@ -99,7 +99,7 @@ def _truth(ranking: Ranking, performance: Ranking | None, compared: Compared) ->
     """What is known from labels."""
     if performance is None:
         return {"performance": None}
-    marks = {score.model: str(rank) for rank, score in enumerate(ranking, 1)}
+    marks = {score.model: str(rank) for rank, score in enumerate(ranking[:MODELS], 1)}
     drawn = compared[:SCATTERS]
     shown = compared[:LINES]
     own = [found for one, found in compared if one is ranking]

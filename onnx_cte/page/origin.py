@@ -7,7 +7,7 @@ from typing import Any
 
 from onnx_cte.ranking import Ranking
 
-_LONGEST = 2000  # characters of one value
+_LONGEST = 1000  # characters of one value
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ class Scale:
         """
         step = self.ticks[1] - self.ticks[0]
         if step < 1e-6 or step >= 1e6:
-            return f"{tick:.3g}"
+            largest = max(abs(self.low), abs(self.high))
+            return f"{tick:.{max(math.ceil(math.log10(largest / step)) + 2, 2)}g}"
         return f"{tick + 0.0:.{_digits(step)}f}"
 
 

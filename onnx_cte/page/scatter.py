@@ -48,24 +48,24 @@ def scatter_of(
     agreement : Agreement
         Of the two.
     marks : mapping of str to str
-        A short text for each model, the same in every picture.
+        A short text for each model that is to be shown, the same in every picture.
 
     Returns
     -------
     Scatter
-        Models without both numbers are counted in `left_out`.
+        Models without a mark or one of the numbers are counted in `left_out`.
     """
     truth = performance.values
     both = [
         (model, value, truth[model])
         for model, value in ranking.values.items()
-        if math.isfinite(value) and math.isfinite(truth.get(model, math.nan))
+        if model in marks and math.isfinite(value) and math.isfinite(truth.get(model, math.nan))
     ]
     across, upwards = scale_of([x for _, x, _ in both], 4), scale_of([y for _, _, y in both], 4)
     points = tuple(
         Point(
             model=model,
-            mark=marks.get(model, "?"),
+            mark=marks[model],
             x=across.at(x, WIDTH),
             y=round(HEIGHT - upwards.at(y, HEIGHT), 2),
             says=f"{model}: score {number(x)}, {performance.title} {number(y)}",
@@ -98,7 +98,7 @@ def told_of_truth(performance: Ranking, found: Agreement) -> str:
     right = ""
     if found.pairs_counted:
         right = (
-            f"; {found.pairs_right:.0%} of {found.pairs_counted} pairs that differ by "
+            f"; {100 * found.pairs_right:.0f} % of the {found.pairs_counted} pairs that differ by "
             f"{found.margin:g} or more are in the right order"
         )
     chosen = f"{found.chosen} ({title} {number(values[found.chosen])})"
