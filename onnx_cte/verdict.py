@@ -92,9 +92,22 @@ def _compared(ranking: Ranking, first: Score, count: int) -> tuple[Level, str]:
     named = ", ".join(names if len(names) <= _NAMED else names[: _NAMED - 1])
     if len(names) > _NAMED:
         named = f"{named} and {len(names) - _NAMED + 1} others"
-    more = _more_would(ranking, first, alike[0])
-    told = "" if more is None else more if len(alike) == 1 else f"{more} (of {alike[0].model})"
-    return "open", f"{leads}, but {images} cannot tell it from {named}{told}."
+    said = f"{leads}, but {images} cannot tell it from {named}"
+    if len(alike) == 1:
+        return "open", f"{said}{_more_would(ranking, first, alike[0])}."
+    match _takes(ranking, first, alike[0]):
+        case None:
+            return "open", f"{said}."
+        case math.inf:
+            return "open", (
+                f"{said}; {HOPELESS} times as many would not tell it from {names[0]}: the two are "
+                "alike for practical purposes."
+            )
+        case more:
+            return "open", (
+                f"{said}; about {more:.0f} more would tell it from {names[0]}, if their difference "
+                "is what it looks like."
+            )
 
 
 def _counted(images: int) -> str:
@@ -116,13 +129,24 @@ def outlook(ranking: Ranking) -> str | None:
     """
     first = ranking[0]
     alike = [s for s in ranking[1:] if s.model in ranking.undecided_with(first.model)]
-    if not alike or (more := _more_would(ranking, first, alike[0])) is None:
+    if not alike or not (more := _more_would(ranking, first, alike[0])):
         return None
     return f"these images cannot tell {first.model} from {alike[0].model}{more}"
 
 
-def _more_would(ranking: Ranking, first: Score, other: Score) -> str | None:
-    """What to add to "cannot tell these two apart"; None if nobody can say."""
+def _more_would(ranking: Ranking, first: Score, other: Score) -> str:
+    """What to add to "cannot tell these two apart"; empty if nobody can say."""
+    match _takes(ranking, first, other):
+        case None:
+            return ""
+        case math.inf:
+            return f", nor would {HOPELESS} times as many: they are alike for practical purposes"
+        case more:
+            return f": about {more:.0f} more would, if their difference is what it looks like"
+
+
+def _takes(ranking: Ranking, first: Score, other: Score) -> float | None:
+    """How many more images tell two models apart; infinite if too many, None if nobody can say."""
     if not ranking.sampled or not math.isfinite(first.value - other.value):
         return None
     takes = {(better, worse): more for better, worse, more in ranking.images_to_tell}
@@ -131,6 +155,5 @@ def _more_would(ranking: Ranking, first: Score, other: Score) -> str | None:
     if more is None and not equal:
         return None
     if more is None or more > HOPELESS * ranking.sampled:
-        return f", nor would {HOPELESS} times as many: they are alike for practical purposes"
-    about = f"{float(f'{more:.2g}'):.0f}"  # two digits say as much as is known
-    return f": about {about} more would, if their difference is what it looks like"
+        return math.inf
+    return float(f"{more:.2g}")  # two digits say as much as is known

@@ -209,7 +209,7 @@ def test_what_is_not_its_own_would_not_run(browser, tmp_path):
     context.close()
 
 
-@pytest.mark.parametrize("width", [320, 380, 900, 1400])
+@pytest.mark.parametrize("width", [320, 380, 900, 1160, 1400])
 def test_it_fits_the_width(shown, width):
     for html in (full(), page_of(large(30, 5)), whole(evil())):
         with shown(html, viewport={"width": width, "height": 800}) as page:

@@ -36,8 +36,15 @@ def alike(*others, **options):
             alike("c", "b", images_to_tell=(("a", "b", 4300),)),
             "a",
             "open",
-            "a ranks first of 3 models, but these 12 images cannot tell it from b, c, nor would 20 "
-            "times as many: they are alike for practical purposes (of b).",
+            "a ranks first of 3 models, but these 12 images cannot tell it from b, c; 20 times as "
+            "many would not tell it from b: the two are alike for practical purposes.",
+        ),
+        (
+            alike("c", "b", images_to_tell=(("a", "b", 43), ("a", "c", 9))),
+            "a",
+            "open",
+            "a ranks first of 3 models, but these 12 images cannot tell it from b, c; about 43 "
+            "more would tell it from b, if their difference is what it looks like.",
         ),
         (
             alike("b"),
@@ -95,7 +102,7 @@ def test_of_many_alike_the_number_is_told():
     scores = tuple(score(name, 0.9) for name in "abcde")
     pairs = tuple(("a", other) for other in "bcde")
     found = verdict(Ranking(scores, "CTE()", sampled=12, undecided=pairs))
-    assert "cannot tell it from b, c and 2 others, nor would 20" in found.sentence
+    assert "cannot tell it from b, c and 2 others; 20 times as many would not" in found.sentence
 
 
 def test_nothing_is_like_the_first():

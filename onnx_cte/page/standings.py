@@ -1,7 +1,7 @@
 """The ranking as rows of a picture: where score, interval, rank and groups lie."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from onnx_cte.page.groups import groups_of
@@ -9,8 +9,8 @@ from onnx_cte.page.scales import Scale, scale_of
 from onnx_cte.ranking import Ranking, Score
 from onnx_cte.tables import number, score_text, span
 
-GROUPS = 12
-"""Groups of models that are shown; more are no picture, and pairs are told instead."""
+GROUPS = 6
+"""Groups of models that are shown by letters; of more, each model's likes are told by rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Row:
     rank_high: float
     rank_at: float
     letters: tuple[str, ...]
-    alike: tuple[str, ...]
+    alike: str
     parts: tuple[Part, ...]
     foreground: str
     objects: str
@@ -58,6 +58,8 @@ class Standings:
         Of scores and their intervals.
     letters : tuple of (letter, models)
         The groups that cannot be told apart; none if there are more than `GROUPS`, or no pair.
+    undecided : bool
+        Whether there is such a pair.
     parts : tuple of str
     counted : bool
         Whether objects were counted.
@@ -70,6 +72,7 @@ class Standings:
     rows: tuple[Row, ...]
     scale: Scale
     letters: tuple[tuple[str, tuple[str, ...]], ...]
+    undecided: bool
     parts: tuple[str, ...]
     counted: bool
     resampled: bool
@@ -102,13 +105,16 @@ def standings_of(ranking: Ranking, most: int) -> Standings:
     scale = scale_of([x for score in shown for x in (score.value, *score.interval)])
     # The parts of all scores are in [0, 1]; others would be put on a scale that holds them.
     widths = scale_of([0, 1, *(value for score in shown for value in score.parts.values())])
+    ranks = {score.model: rank for rank, score in enumerate(ranking, 1)}
     rows = tuple(
-        _row(ranking, place, score, scale, widths, letters) for place, score in enumerate(shown, 1)
+        _row(ranking, ranks, place, score, scale, widths, letters)
+        for place, score in enumerate(shown, 1)
     )
     return Standings(
         rows=rows,
         scale=scale,
         letters=letters,
+        undecided=any(row.alike for row in rows),
         parts=ranking.parts,
         counted=not all(math.isnan(score.objects) for score in shown),
         resampled=any(math.isfinite(bound) for score in shown for bound in score.interval),
@@ -118,6 +124,7 @@ def standings_of(ranking: Ranking, most: int) -> Standings:
 
 def _row(
     ranking: Ranking,
+    ranks: Mapping[str, int],
     place: int,
     score: Score,
     scale: Scale,
@@ -138,7 +145,7 @@ def _row(
         rank_high=_rank_at(score.rank_interval[1], len(ranking)),
         rank_at=_rank_at(place, len(ranking)),
         letters=tuple(letter for letter, group in letters if score.model in group),
-        alike=ranking.undecided_with(score.model),
+        alike=_runs(ranks[name] for name in ranking.undecided_with(score.model)),
         parts=tuple(
             Part(name, value, number(value), widths.at(value) if math.isfinite(value) else 0.0)
             for name in ranking.parts
@@ -148,6 +155,23 @@ def _row(
         objects="-" if math.isnan(score.objects) else f"{score.objects:g}",
         skipped=len(score.skipped) + len(ranking.skipped),
     )
+
+
+def _runs(ranks: Iterable[int]) -> str:
+    """Ranks as text, those that follow each other as a run.
+
+    Examples
+    --------
+    >>> _runs([7, 2, 3, 4, 9]), _runs([])
+    ('2-4, 7, 9', '')
+    """
+    runs: list[list[int]] = []
+    for rank in sorted(ranks):
+        if runs and rank == runs[-1][1] + 1:
+            runs[-1][1] = rank
+        else:
+            runs.append([rank, rank])
+    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
 
 
 def _at(scale: Scale, value: float) -> float | None:
