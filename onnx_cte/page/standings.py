@@ -163,7 +163,7 @@ def _runs(ranks: Iterable[int]) -> str:
     Examples
     --------
     >>> _runs([7, 2, 3, 4, 9]), _runs([])
-    ('2-4, 7, 9', '')
+    ('2..4, 7, 9', '')
     """
     runs: list[list[int]] = []
     for rank in sorted(ranks):
@@ -171,7 +171,7 @@ def _runs(ranks: Iterable[int]) -> str:
             runs[-1][1] = rank
         else:
             runs.append([rank, rank])
-    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
+    return ", ".join(str(low) if low == high else f"{low}..{high}" for low, high in runs)
 
 
 def _at(scale: Scale, value: float) -> float | None:
