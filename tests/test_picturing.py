@@ -12,6 +12,7 @@ from onnx_cte.errors import DeviceError, ImageError, OptionError, OutputError
 from onnx_cte.estimators import CTE, Accuracy, Confidence
 from onnx_cte.perturbations import Dropout, GaussianNoise
 from onnx_cte.pictures import Drawn, pictures_from_json, pictures_to_json, size_of
+from onnx_cte.thumbnails import contour, ground
 
 
 def field(seed, shape=(24, 32)):
@@ -162,3 +163,18 @@ def test_a_picture_lies_within_the_file(uri, place):
     )
     with pytest.raises(OutputError, match=r"pictures of 'a\.png': found '.*', expected a PNG"):
         pictures_from_json(pictures_to_json([picture]))
+
+
+def test_of_a_volume_one_slice_the_same_for_every_model():
+    stack = np.stack([field(n) * (0.1 if n != 2 else 1) for n in range(4)])
+    bank = [
+        BlackBox(name, predict=lambda t, s=s: (s * t).clip(0, 1), normalize="none", dimensions=3)
+        for name, s in (("one", 1.0), ("two", 0.9))
+    ]
+    volumes = [Image(f"{n}.tif", stack, "zyx") for n in range(3)]
+    (picture,) = take_pictures(rank(bank, volumes, CTE()), bank, volumes, CTE(), count=1)
+    assert (picture.width, picture.height) == (32, 24)
+    assert picture.ground == ground(stack[2])
+    for one in picture.drawn:
+        assert one.reason == ""
+        assert one.contour != contour(np.zeros((24, 32), bool))  # the square is in that slice
