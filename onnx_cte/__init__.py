@@ -83,11 +83,13 @@ from onnx_cte.perturbations import (
     GaussianNoise,
     Rotation,
 )
+from onnx_cte.pictures import Picture
+from onnx_cte.picturing import take_pictures
 from onnx_cte.postprocessing import parse_decoder
 from onnx_cte.predicting import Predicted, predict
 from onnx_cte.progress import Progress
 from onnx_cte.ranking import Ranking, Score
-from onnx_cte.report import read_ranking, write_evaluation, write_report
+from onnx_cte.report import read_ranking, write_evaluation, write_page, write_report
 from onnx_cte.runner import rank, rank_each
 from onnx_cte.segmenters import BlackBox, OnnxModel, open_models
 from onnx_cte.separation import Separation
@@ -158,6 +160,7 @@ __all__ = [
     "OutputError",
     "PairwiseAgreement",
     "PerturbationVariance",
+    "Picture",
     "Predicted",
     "Prediction",
     "Progress",
@@ -197,6 +200,8 @@ __all__ = [
     "simulate_nuclei",
     "sweep",
     "sweep_each",
+    "take_pictures",
     "write_evaluation",
+    "write_page",
     "write_report",
 ]

@@ -9,15 +9,13 @@ from typing import Any
 from onnx_cte.agreement import Agreement
 from onnx_cte.ranking import Ranking
 from onnx_cte.tables import number, score_text, text_table
+from onnx_cte.verdict import outlook
 
 Compared = tuple[Ranking, Agreement]
 """A ranking by an estimator, and how well it agrees with the performance."""
 
 WIDEST = 8
 """Estimators side by side; more do not fit a terminal."""
-
-HOPELESS = 20
-"""Times the images there are: two models that so many more would not tell apart are alike."""
 
 MANY = 4
 """Models that fail for the same reason: so many, or more, are told in one line."""
@@ -75,7 +73,7 @@ def ranking_text(ranking: Ranking, compared: Sequence[Compared] = ()) -> str:
         if ranking.undecided_with(score.model)
     ]
     if apart:
-        told = [] if (more := _more_images(ranking)) is None else [more]
+        told = [] if (more := outlook(ranking)) is None else [more]
         blocks.append("\n".join(["these images cannot tell apart", *apart, *told]))
     assumed: dict[str, list[str]] = {}
     for score in ranking:
@@ -108,24 +106,6 @@ def _table(ranking: Ranking) -> str:
         return str(ranking)
     count = len(ranking.failed)
     return f"no model could be ranked: {'the only one' if count == 1 else f'all {count}'} failed"
-
-
-def _more_images(ranking: Ranking) -> str | None:
-    """What it takes to tell the first from the next that is like it; None if nobody can say."""
-    first = ranking[0]
-    alike = [s for s in ranking[1:] if s.model in ranking.undecided_with(first.model)]
-    if not ranking.sampled or not alike or not math.isfinite(first.value - alike[0].value):
-        return None
-    pair = f"these images cannot tell {first.model} from {alike[0].model}"
-    takes = {(better, worse): more for better, worse, more in ranking.images_to_tell}
-    more = takes.get((first.model, alike[0].model))
-    equal = math.isclose(first.value, alike[0].value, rel_tol=1e-6, abs_tol=1e-9)
-    if more is None and not equal:
-        return None
-    if more is None or more > HOPELESS * ranking.sampled:
-        return f"{pair}, nor would {HOPELESS} times as many: they are alike for practical purposes"
-    about = f"{float(f'{more:.2g}'):.0f}"  # two digits say as much as is known
-    return f"{pair}: about {about} more would, if their difference is what it looks like"
 
 
 def _separations(rankings: Sequence[Ranking]) -> str:

@@ -64,9 +64,8 @@ def overlay(
     if not pixels.size:
         return np.zeros((*pixels.shape, 3), np.uint8)
     factor = max(1, round(SIDE / max(pixels.shape)))
-    grey = _enlarged(_grey(pixels), factor)
-    picture = np.repeat(grey[..., None], 3, axis=2)
-    lines = [_outline(_enlarged(layer, factor)) for layer in layers]
+    picture = np.repeat(_enlarged(grey(pixels), factor)[..., None], 3, axis=2)
+    lines = [outline(_enlarged(layer, factor)) for layer in layers]
     for line, colour in zip(lines, (FOUND, TRUTH), strict=False):
         picture[line] = colour
     if truth is not None:
@@ -74,19 +73,20 @@ def overlay(
     return picture
 
 
-def _grey(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+def grey(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Pixels, at least one, from black (0) at `LOW` to white (255) at `HIGH`, as uint8."""
     values = pixels.astype(np.float64)
     low, high = np.percentile(values, (LOW, HIGH))
     scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-    grey: NDArray[np.uint8] = np.rint(255 * scaled).astype(np.uint8)
-    return grey
+    shades: NDArray[np.uint8] = np.rint(255 * scaled).astype(np.uint8)
+    return shades
 
 
 def _enlarged(plane: NDArray[Any], factor: int) -> NDArray[Any]:
     return plane.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def _outline(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+def outline(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Pixels of an object that touch another label, or the edge of nothing: one px wide, inside."""
     padded = np.pad(labels, 1, mode="edge")
     centre = padded[1:-1, 1:-1]

@@ -70,7 +70,33 @@ def predict(
     ...     print(found.model, found.image, found.seen.reference.labels.max())
     bright image_0 2
     """
-    needs = Needs(instances=instances)
+    yield from observe_each(models, images, Needs(instances=instances), device=device, jobs=jobs)
+
+
+def observe_each(
+    models: Iterable[Model],
+    images: Iterable[ImageRef],
+    needs: Needs,
+    *,
+    seed: int = 0,
+    device: Device = "auto",
+    jobs: int | None = None,
+) -> Iterator[Predicted]:
+    """Run models on images, and show of each what is needed.
+
+    Parameters
+    ----------
+    models, images, device, jobs
+        As in `predict`.
+    needs : Needs
+    seed : int, >= 0
+        Of what is drawn: with that of a ranking, its draws.
+
+    Yields
+    ------
+    Predicted
+        As in `predict`.
+    """
     refs = list(images)
     for model in models:
         try:
@@ -87,7 +113,7 @@ def predict(
                 continue
             for ref in refs:
                 try:
-                    seen = segmenter.observe(ref.load(), needs, 0)
+                    seen = segmenter.observe(ref.load(), needs, seed)
                 except FATAL:
                     raise
                 except Exception as error:
@@ -99,7 +125,7 @@ def predict(
 
 
 def _refusal(segmenter: Segmenter, needs: Needs) -> str:
-    """Why a model shows no objects; its own failure to say so is a reason too."""
+    """Why a model does not show what is needed; its own failure to say so is a reason too."""
     try:
         # The method is younger than the protocol: models from outside may lack it.
         return str(getattr(segmenter, "refuses", lambda needs: "")(needs))

@@ -1,11 +1,6 @@
-"""Rankings as files: JSON for machines, CSV for spreadsheets."""
+"""Rankings as files: JSON for machines, CSV for spreadsheets, a page to look at."""
 
-import csv
-import io
 import json
-import math
-import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,48 +8,17 @@ from typing import Any
 from onnx_cte.agreement import Agreement
 from onnx_cte.documents import FORMAT, agreement_to_json, null, ranking_from_json, ranking_to_json
 from onnx_cte.errors import OutputError
+from onnx_cte.page import page_of
+from onnx_cte.pictures import Picture, pictures_from_json, pictures_to_json
 from onnx_cte.ranking import Ranking
+from onnx_cte.sheets import images_csv, ranking_csv, scores_csv, table_csv
+from onnx_cte.writing import beside_ranking, prepare_folder, remove_files, replace_file
 
-_COLUMNS = (
-    "status", "rank", "model", "score", "low", "high", "rank_low", "rank_high", "images", "empty",
-    "skipped", "coverage", "foreground", "objects", "undecided_with", "reason",
-)  # fmt: skip
-
-
-def prepare_folder(folder: str | Path) -> Path:
-    """Make the folder for results, before anything is measured for it.
-
-    Parameters
-    ----------
-    folder : str or Path
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    OutputError
-        If it cannot be made or written to.
-    """
-    path = Path(folder)
-    probe = path / f".onnx-cte-{os.getpid()}"
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"output folder '{path}' cannot be written: {error.strerror or error}; "
-            "choose another with --out"
-        ) from error
-    return path
+PICTURES = "pictures.json"
 
 
 def write_report(ranking: Ranking, folder: str | Path) -> None:
-    """Write ``ranking.json``, ``ranking.csv`` and ``images.csv``.
-
-    The last has a row an image and a column a model.
+    """Write ``ranking.json``, ``ranking.csv``, ``images.csv`` and ``index.html``, in this order.
 
     Parameters
     ----------
@@ -65,22 +29,146 @@ def write_report(ranking: Ranking, folder: str | Path) -> None:
     Raises
     ------
     OutputError
+        If the folder cannot be written. What was written before stays: on a disk that fills up the
+        ranking is safe, and ``onnx-cte report`` writes the others once there is room.
+
+    See Also
+    --------
+    write_page : The page with pictures, and with performance against labels.
+    """
+    write_tables(ranking, folder)
+    write_page(ranking, folder)
+
+
+def write_tables(ranking: Ranking, folder: str | Path) -> None:
+    """Write ``ranking.json``, ``ranking.csv`` and ``images.csv``, in this order.
+
+    Parameters
+    ----------
+    ranking : Ranking
+    folder : str or Path
+        As in `write_report`.
+
+    Raises
+    ------
+    OutputError
+        As in `write_report`.
+    """
+    path = prepare_folder(folder)
+    replace_file(path / "ranking.json", _dump(ranking_to_json(ranking)))
+    write_sheets(ranking, path)
+
+
+def write_sheets(ranking: Ranking, folder: str | Path) -> None:
+    """Write ``ranking.csv`` and ``images.csv``.
+
+    The last has a row an image and a column a model.
+
+    Parameters
+    ----------
+    ranking : Ranking
+    folder : str or Path
+        As in `write_report`.
+
+    Raises
+    ------
+    OutputError
         If the folder cannot be written.
     """
     path = prepare_folder(folder)
-    _replace(path / "ranking.json", _dump(ranking_to_json(ranking)))
-    _replace(path / "ranking.csv", _ranking_csv(ranking))
-    _replace(path / "images.csv", _images_csv(ranking))
+    with beside_ranking(path):
+        replace_file(path / "ranking.csv", ranking_csv(ranking))
+        replace_file(path / "images.csv", images_csv(ranking))
+
+
+def write_page(
+    ranking: Ranking,
+    folder: str | Path,
+    *,
+    pictures: Sequence[Picture] = (),
+    performance: Ranking | None = None,
+    compared: Sequence[tuple[Ranking, Agreement]] = (),
+) -> None:
+    """Write ``index.html``: a ranking as a page to look at, which fetches nothing from anywhere.
+
+    Which model to take and how sure that is; the ranking as a picture; `pictures`; score against
+    performance; the sweep, where one ran; what was skipped or failed; how to repeat the run.
+
+    Parameters
+    ----------
+    ranking : Ranking
+    folder : str or Path
+        As in `write_report`.
+    pictures : sequence of Picture
+        As `take_pictures` gives them.
+    performance : Ranking or None
+        Against labels, where there are any.
+    compared : sequence of (Ranking, Agreement)
+        Rankings to hold against the performance, `ranking` among them.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    """
+    path = prepare_folder(folder)
+    page = page_of(ranking, performance=performance, compared=compared, pictures=pictures)
+    with beside_ranking(path):
+        replace_file(path / "index.html", page)
+
+
+def write_pictures(pictures: Sequence[Picture], folder: str | Path) -> None:
+    """Write ``pictures.json``, with which ``onnx-cte report`` makes the page again.
+
+    Parameters
+    ----------
+    pictures : sequence of Picture
+        Of none, a file of an earlier run is removed.
+    folder : str or Path
+        As in `write_report`.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    """
+    path = prepare_folder(folder)
+    if pictures:
+        with beside_ranking(path):
+            replace_file(path / PICTURES, _dump(pictures_to_json(pictures)))
+    else:
+        remove_files(path, PICTURES)
+
+
+def read_pictures(folder: str | Path) -> tuple[Picture, ...]:
+    """Read the ``pictures.json`` of a folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    tuple of Picture
+        None if there is no such file.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be read, or holds no pictures.
+    """
+    file = Path(folder) / PICTURES
+    if not file.exists():
+        return ()
+    try:
+        return pictures_from_json(_document(file, "pictures"))
+    except OutputError as error:
+        raise OutputError(f"{error}; without '{file}', the page has no pictures") from error
 
 
 def remove_report(folder: str | Path) -> None:
-    """Remove what `write_report` wrote; OutputError if that is not allowed."""
-    path = Path(folder)
-    try:
-        for name in ("ranking.json", "ranking.csv", "images.csv"):
-            (path / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"'{path}' cannot be removed: {error.strerror or error}") from error
+    """Remove what `write_report` and `write_pictures` wrote; OutputError if it is not allowed."""
+    remove_files(Path(folder), "ranking.json", "ranking.csv", "images.csv", "index.html", PICTURES)
 
 
 def write_evaluation(
@@ -124,9 +212,9 @@ def write_evaluation(
         "agreement": rows,
         "left_out": [list(pair) for pair in left_out],
     }
-    _replace(path / "evaluation.json", _dump(document))
-    _replace(path / "performance.csv", _ranking_csv(performance))
-    _replace(path / "scores.csv", _scores_csv(performance, [ranking for ranking, _ in compared]))
+    replace_file(path / "evaluation.json", _dump(document))
+    replace_file(path / "performance.csv", ranking_csv(performance))
+    replace_file(path / "scores.csv", scores_csv(performance, [ranking for ranking, _ in compared]))
     plain = [
         {
             **{name: value for name, value in row.items() if name != "left_out"},
@@ -135,7 +223,9 @@ def write_evaluation(
         }
         for row, (ranking, _) in zip(rows, compared, strict=True)
     ]
-    _replace(path / "agreement.csv", _csv(list(plain[0]) if plain else ["estimator"], plain))
+    replace_file(
+        path / "agreement.csv", table_csv(list(plain[0]) if plain else ["estimator"], plain)
+    )
 
 
 def read_ranking(path: str | Path) -> Ranking:
@@ -158,6 +248,41 @@ def read_ranking(path: str | Path) -> Ranking:
     file = Path(path)
     if file.is_dir():
         file /= "ranking.json"
+    return ranking_from_json(_document(file, "ranking"))
+
+
+def read_evaluation(path: str | Path) -> tuple[Ranking, tuple[Ranking, ...]]:
+    """Read an ``evaluation.json``.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    performance : Ranking
+        Against labels.
+    rankings : tuple of Ranking
+        By estimators.
+
+    Raises
+    ------
+    OutputError
+        If the file is not there or is no evaluation.
+    """
+    document = _document(Path(path), "evaluation")
+    try:
+        performance, rankings = document["performance"], document["rankings"]
+        return ranking_from_json(performance), tuple(map(ranking_from_json, rankings))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"'{path}' is no evaluation, something is missing or misshapen: {error!r}"
+        ) from error
+
+
+def _document(file: Path, kind: str) -> dict[str, Any]:
+    """The JSON object in a file."""
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -165,86 +290,9 @@ def read_ranking(path: str | Path) -> Ranking:
     except ValueError as error:
         raise OutputError(f"'{file}' is no JSON: {error}") from error
     if not isinstance(document, dict):
-        raise OutputError(f"'{file}' is no ranking: a JSON object was expected")
-    return ranking_from_json(document)
-
-
-def _ranking_csv(ranking: Ranking) -> str:
-    ranked = [
-        {
-            "status": "ranked",
-            "rank": rank,
-            "model": score.model,
-            "score": null(score.value),
-            "low": null(score.interval[0]),
-            "high": null(score.interval[1]),
-            "rank_low": score.rank_interval[0],
-            "rank_high": score.rank_interval[1],
-            "images": score.images,
-            "empty": score.empty,
-            "skipped": len(score.skipped) + len(ranking.skipped),
-            "coverage": score.coverage,
-            "foreground": null(score.foreground),
-            "objects": null(score.objects),
-            "undecided_with": "; ".join(ranking.undecided_with(score.model)),
-            **{part: null(value) for part, value in score.parts.items()},
-        }
-        for rank, score in enumerate(ranking, 1)
-    ]
-    failed = [
-        {"status": "failed", "model": model, "reason": reason} for model, reason in ranking.failed
-    ]
-    return _csv([*_COLUMNS, *ranking.parts], [*ranked, *failed])
-
-
-def _images_csv(ranking: Ranking) -> str:
-    """A row an image, a column a model; an empty cell where nothing could be measured."""
-    images = sorted({image for score in ranking for image in score.by_image})
-    rows = [
-        {"image": image, **{s.model: null(s.by_image.get(image, math.nan)) for s in ranking}}
-        for image in images
-    ]
-    return _csv(["image", *(score.model for score in ranking)], rows)
-
-
-def _scores_csv(performance: Ranking, rankings: Sequence[Ranking]) -> str:
-    """A row a model, in the order of performance; an empty cell where it has no score."""
-    titles = Counter(ranking.title for ranking in rankings)
-    columns: dict[str, Mapping[str, float]] = {performance.title: performance.values}
-    for ranking in rankings:
-        alone = titles[ranking.title] == 1 and ranking.title not in ("model", performance.title)
-        columns[ranking.title if alone else ranking.estimator] = ranking.values
-    others = {model for ranking in rankings for model in ranking.values}
-    models = [*performance.values, *sorted(others - performance.values.keys())]
-    rows = [
-        {
-            "model": model,
-            **{name: null(values.get(model, math.nan)) for name, values in columns.items()},
-        }
-        for model in models
-    ]
-    return _csv(["model", *columns], rows)
-
-
-def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+        raise OutputError(f"'{file}' is no {kind}: a JSON object was expected")
+    return document
 
 
 def _dump(document: Mapping[str, Any]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _replace(file: Path, text: str) -> None:
-    """Write beside and rename, so that a reader never sees half a file."""
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        # Names of files need not be text: what cannot be encoded is written as \\udcff.
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(part, file)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"'{file}' cannot be written: {error.strerror or error}") from error

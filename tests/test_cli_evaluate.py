@@ -85,7 +85,8 @@ def test_estimators_as_listed(place):
     for row in scores:
         assert float(row["x"]) == pytest.approx(3 * float(row["share"]))
     assert sorted(os.listdir("e")) == [
-        *("agreement.csv", "evaluation.json", "evidence.sqlite", "performance.csv", "scores.csv")
+        *("agreement.csv", "evaluation.json", "evidence.sqlite", "index.html", "performance.csv"),
+        *("pictures.json", "scores.csv"),
     ]
 
 

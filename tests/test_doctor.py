@@ -19,7 +19,7 @@ from onnx_cte.errors import DeviceError
 from onnx_cte.sessions import devices, diagnosis, runtime
 from onnx_cte.sessions.diagnosis import Driver, Gpu
 
-DEVELOPERS = {"test", "families", "official", "train", "figures"}
+DEVELOPERS = {"test", "families", "official", "train", "figures", "browser"}
 ROOT = Path(__file__).parents[1]
 
 

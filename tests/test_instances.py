@@ -107,7 +107,12 @@ def test_evaluate_by_objects_compares_objects(target, tmp_path):
     assert code == 0, text
     titles = [r["title"] for r in json.loads((tmp_path / "out/evaluation.json").read_text())[
         "rankings"]]  # fmt: skip
-    assert titles == ["cte rand_fscore noise=0.1", "confidence", "entropy"]
+    assert titles == [
+        "credibility rand_fscore",
+        "cte rand_fscore noise=0.1",
+        "confidence",
+        "entropy",
+    ]
 
 
 def test_a_decoder_that_cannot_serve_is_a_row_not_an_end(target, tmp_path):

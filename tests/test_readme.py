@@ -40,13 +40,15 @@ def test_the_python_code_runs(place, capsys):
         "ClassVar": ClassVar,
         "__name__": "readme",
     }
-    assert len(BLOCKS) == 7
+    assert len(BLOCKS) == 8
     for block in BLOCKS:
         exec(compile(block, "README.md", "exec"), names)
     printed = capsys.readouterr().out
     assert "rank  model" in printed
     assert "Kendall tau-b" in printed
     assert (place / "plate7-report" / "ranking.json").is_file()
+    page = (place / "plate7-report" / "index.html").read_text(encoding="utf-8")
+    assert page.count("with the outlines of") == 5 * 6
     coverage = oc.rank(names["models"], oc.Images("plate7"), names["Coverage"]())
     assert all(0 <= score.value <= 1 for score in coverage)
 

@@ -1,22 +1,30 @@
 import csv
+import errno
 import json
 import math
 import os
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from rankings import pictured
 
 from onnx_cte.agreement import agreement
 from onnx_cte.documents import ranking_from_json, ranking_to_json
 from onnx_cte.errors import OutputError
 from onnx_cte.ranking import Ranking, Score
 from onnx_cte.report import (
-    prepare_folder,
+    read_evaluation,
+    read_pictures,
     read_ranking,
     write_evaluation,
+    write_page,
+    write_pictures,
     write_report,
 )
 from onnx_cte.separation import Separation
+from onnx_cte.writing import prepare_folder
 
 NAN = math.nan
 
@@ -226,7 +234,8 @@ def test_a_ranking_of_no_model(tmp_path):
 def test_nothing_but_the_files_is_left(tmp_path):
     write_report(ranking(), tmp_path)
     write_report(ranking(), tmp_path)
-    assert sorted(os.listdir(tmp_path)) == ["images.csv", "ranking.csv", "ranking.json"]
+    files = ["images.csv", "index.html", "ranking.csv", "ranking.json"]
+    assert sorted(os.listdir(tmp_path)) == files
 
 
 def test_an_evaluation(tmp_path):
@@ -324,3 +333,77 @@ def test_scores_of_all_estimators(tmp_path):
     assert rows[0] == ["model", "f1", "other", "fewer", "CTE(0)", "CTE(1)", "F1()"]
     assert rows[1] == ["äther", "0.7", "0.1", "0.1", "0.9", "0.9", "0.1"]
     assert rows[3] == ["c", "0.5", "", "", "", "", ""]
+
+
+def full_disk(monkeypatch, *names):
+    """Let writing these files fail, as on a disk that is full."""
+    write_text = Path.write_text
+
+    def written(path, text, **options):
+        if any(path.name.startswith(f".{name}") for name in names):
+            write_text(path, text[: len(text) // 2], **options)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_text(path, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", written)
+
+
+@pytest.mark.parametrize("name", ["ranking.csv", "images.csv", "index.html"])
+def test_a_disk_that_fills_up_leaves_the_ranking(tmp_path, monkeypatch, name):
+    full_disk(monkeypatch, name)
+    told = (
+        f"'{tmp_path / name}' cannot be written: No space left on device; the ranking itself is "
+        f"whole in ranking.json, of which `onnx-cte report {tmp_path}` makes the others"
+    )
+    with pytest.raises(OutputError, match=f"^{re.escape(told)}$"):
+        write_report(ranking(), tmp_path)
+    assert same(read_ranking(tmp_path), ranking())
+    assert not (tmp_path / name).exists()
+    assert not [file for file in os.listdir(tmp_path) if file.startswith(".")]
+
+
+def test_without_room_for_the_ranking_nothing_is_promised(tmp_path, monkeypatch):
+    full_disk(monkeypatch, "ranking.json")
+    with pytest.raises(OutputError, match=r"No space left on device$"):
+        write_report(ranking(), tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_page_that_cannot_be_written_leaves_the_last_one(tmp_path, monkeypatch):
+    write_report(ranking(), tmp_path)
+    before = (tmp_path / "index.html").read_text(encoding="utf-8")
+    full_disk(monkeypatch, "index.html", "pictures.json")
+    with pytest.raises(OutputError, match="the ranking itself is whole"):
+        write_page(in_parts(), tmp_path)
+    with pytest.raises(OutputError, match="the ranking itself is whole"):
+        write_pictures(pictured(ranking()), tmp_path)
+    assert (tmp_path / "index.html").read_text(encoding="utf-8") == before
+
+
+def test_pictures_and_back(tmp_path):
+    assert read_pictures(tmp_path) == ()
+    pictures = pictured(ranking())
+    write_pictures(pictures, tmp_path)
+    assert read_pictures(tmp_path) == pictures
+    write_pictures((), tmp_path)  # those of an earlier run would be shown with this one
+    assert not (tmp_path / "pictures.json").exists()
+    (tmp_path / "pictures.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"pictures of format None.*; without '.*pictures\.json'"):
+        read_pictures(tmp_path)
+
+
+def test_an_evaluation_and_back(tmp_path):
+    truth = ranking((0.7, 0.6, 0.5))
+    write_evaluation(truth, [(ranking(), agreement(ranking(), truth))], tmp_path)
+    performance, rankings = read_evaluation(tmp_path / "evaluation.json")
+    assert same(performance, truth)
+    assert [same(one, ranking()) for one in rankings] == [True]
+    write_report(ranking(), tmp_path)
+    with pytest.raises(OutputError, match=r"ranking\.json' is no evaluation, something is missing"):
+        read_evaluation(tmp_path / "ranking.json")
+
+
+def test_names_that_are_no_text_are_written_too(tmp_path):
+    odd = replace(ranking(), failed=(("\udcff.onnx", "is broken"),))
+    write_report(odd, tmp_path)
+    assert "\\udcff.onnx" in (tmp_path / "index.html").read_text(encoding="utf-8")

@@ -29,6 +29,7 @@ from onnx_cte.cli.options import (
     IMAGES,
     MODEL_OPTIONS,
     MODELS,
+    PICTURES,
     RUN_OPTIONS,
     check_decoder,
     given,
@@ -43,6 +44,8 @@ from onnx_cte.cli.options import (
 )
 from onnx_cte.cli.planned import DRY_RUN, tell_plans
 from onnx_cte.cli.predicted import predict_command
+from onnx_cte.cli.remembered import Remembering, noted
+from onnx_cte.cli.reported import report_command, write_shown
 from onnx_cte.cli.swept import as_swept, asks_for_sweep, plan_sweep, tell_sweeps
 from onnx_cte.cli.talking import choose_colours, remark, talk_options
 from onnx_cte.cli.version import VERSION
@@ -56,22 +59,22 @@ from onnx_cte.perturbations import parse_perturbation
 from onnx_cte.planning import plan
 from onnx_cte.ranking import Ranking
 from onnx_cte.report import (
-    prepare_folder,
     remove_report,
     write_evaluation,
-    write_report,
+    write_tables,
 )
 from onnx_cte.runner import rank_each
 from onnx_cte.segmenters import open_models
 from onnx_cte.simulation import simulate_images
 from onnx_cte.sweep import CANDIDATES, sweep
 from onnx_cte.types import Estimator
+from onnx_cte.writing import prepare_folder
 
 SECOND = "without-bottleneck"
 DEMO_IMAGES = 24
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Remembering, context_settings={"help_option_names": ["-h", "--help"]})
 @VERSION
 @click.pass_context
 def main(context: click.Context) -> None:
@@ -83,7 +86,8 @@ def main(context: click.Context) -> None:
 @MODELS
 @IMAGES
 @out_option(
-    "onnx-cte-results", "Folder for ranking.json, ranking.csv, images.csv and what was measured."
+    "onnx-cte-results",
+    "Folder for index.html, ranking.json, ranking.csv, images.csv, and what was measured.",
 )
 @click.option(
     "--estimator",
@@ -117,6 +121,7 @@ def main(context: click.Context) -> None:
 @MODEL_OPTIONS
 @AT
 @IMAGE_OPTIONS
+@PICTURES
 @RUN_OPTIONS
 @DRY_RUN
 @CONFIG
@@ -175,28 +180,31 @@ def rank(
         else:
             judges.insert(0, as_swept(estimator, found, chosen))
             tell_sweeps([found], as_json)
-    first, *others = rank_each(bank, pictures, judges, **keywords)
+    first, *others = map(noted, rank_each(bank, pictures, judges, **keywords))
     if swept:
         first = found.noted_in(first)
     # What one ranking takes and the other does not was refused: broken models fail in both.
     refused = [model for model, _ in first.failed if any(model in r.values for r in others)]
     second = others if refused else []
-    write_report(first, out)
+    write_tables(first, out)
     remove_report(out / SECOND)  # one of an earlier run would be read as this one's
     for ranking in second:
-        write_report(ranking, out / SECOND)
+        write_tables(ranking, out / SECOND)
     if as_json:
         documents = [ranking_to_json(ranking) for ranking in (first, *second)]
         say(json.dumps(documents[0] if fallback is None else documents, indent=2))
-        return 3 if first.failed else 0
-    if first.scores or not second:
+    elif first.scores or not second:
         say(ranking_text(first))
-    if fallback is not None:
+    if fallback is not None and not as_json:
         say(_beside(first, second, refused))
-    remark(quick_look(options))
-    remark(f"\nwritten: {out / 'ranking.json'}, ranking.csv, images.csv")
-    if second:
-        remark(f"written: {out / SECOND / 'ranking.json'}, ranking.csv, images.csv")
+    if not as_json:
+        remark(quick_look(options))
+    # What follows may fail: all that was measured is written and shown by now.
+    places = [out, out / SECOND]
+    for ranking, place, judge in zip((first, *second), places, judges, strict=False):
+        write_shown(ranking, place, bank, pictures, judge, options)
+        if not as_json:
+            remark(f"\nwritten: {place / 'index.html'}, ranking.json, ranking.csv, images.csv")
     return 3 if first.failed else 0
 
 
@@ -246,6 +254,7 @@ def _beside(first: Ranking, second: Sequence[Ranking], refused: Sequence[str]) -
 
 @main.command()
 @out_option("onnx-cte-demo", "Folder for the simulated images, the ranking and the evaluation.")
+@PICTURES
 @RUN_OPTIONS
 @CONFIG
 @talk_options
@@ -258,14 +267,11 @@ def demo(out: Path, as_json: bool, **options: Any) -> int:
         names.append(name)
         for folder, pixels in zip(folders, (image, labels.astype(np.uint16)), strict=True):
             Picture.fromarray(pixels).save(folder / f"{name}.png")
-    truth, ranking = rank_each(
-        open_models(bundled_models()),
-        Images(*folders, only=names),
-        [Accuracy(), Credibility()],
-        **run_keywords(out, options),
-    )
+    bank, pictures = open_models(bundled_models()), Images(*folders, only=names)
+    judge, keywords = Credibility(), run_keywords(out, options)
+    truth, ranking = map(noted, rank_each(bank, pictures, [Accuracy(), judge], **keywords))
     compared = [(ranking, agreement(ranking, truth))]
-    write_report(ranking, out)
+    write_tables(ranking, out)
     write_evaluation(truth, compared, out)
     if as_json:
         say((out / "evaluation.json").read_text(encoding="utf-8"), nl=False)
@@ -275,7 +281,10 @@ def demo(out: Path, as_json: bool, **options: Any) -> int:
         say(f"\nand, for the truth is known here, by {truth.title} against it\n")
         say(str(truth))
         say(f"\nagreement of the two\n\n{compared[0][1]}")
-        remark(f"\nwritten: images, labels, ranking.json and evaluation.json in {out}")
+    write_shown(ranking, out, bank, pictures, judge, options, performance=truth, compared=compared)
+    if not as_json:
+        written = "index.html, images, labels, ranking.json and evaluation.json"
+        remark(f"\nwritten: {written} in {out}")
     return 3 if truth.failed else 0
 
 
@@ -284,6 +293,7 @@ main.add_command(inspect_command)
 main.add_command(mask_command)
 main.add_command(split_command)
 main.add_command(predict_command)
+main.add_command(report_command)
 main.add_command(list_command)
 main.add_command(doctor_command)
 main.add_command(completion_command)

@@ -1,6 +1,6 @@
 """``onnx-cte evaluate``: how well rankings agree with performance against labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from onnx_cte.cli.options import (
     IMAGES,
     MODEL_OPTIONS,
     MODELS,
+    PICTURES,
     RUN_OPTIONS,
     check_decoder,
     given,
@@ -29,19 +30,24 @@ from onnx_cte.cli.options import (
     trial_keywords,
 )
 from onnx_cte.cli.planned import DRY_RUN, tell_plans
+from onnx_cte.cli.remembered import noted
+from onnx_cte.cli.reported import write_shown
 from onnx_cte.cli.sources import SOURCE, sources_of
 from onnx_cte.cli.swept import plan_sweep, tell_sweeps
 from onnx_cte.cli.talking import remark, talk_options
-from onnx_cte.console import agreement_text, evaluation_text
+from onnx_cte.console import Compared, agreement_text, evaluation_text, told_apart
 from onnx_cte.errors import OptionError
 from onnx_cte.estimators import CTE, Accuracy
+from onnx_cte.images import Images
 from onnx_cte.metrics import metric_named
 from onnx_cte.perturbations import AUTO, parse_perturbation
 from onnx_cte.planning import plan
-from onnx_cte.report import prepare_folder, write_evaluation
+from onnx_cte.ranking import Ranking
+from onnx_cte.report import write_evaluation
 from onnx_cte.runner import rank_each
 from onnx_cte.sweep import CANDIDATES, Sweep, sweep_each
-from onnx_cte.types import Estimator
+from onnx_cte.types import Estimator, Model
+from onnx_cte.writing import prepare_folder
 
 PERTURB = ("noise=0.1", "gamma=1.1..1.2")
 
@@ -52,7 +58,8 @@ PERTURB = ("noise=0.1", "gamma=1.1..1.2")
 @click.argument("labels", type=str)
 @out_option(
     "onnx-cte-evaluation",
-    "Folder for evaluation.json, performance.csv, agreement.csv, scores.csv and what was measured.",
+    "Folder for index.html, evaluation.json, performance.csv, agreement.csv, scores.csv, and what "
+    "was measured.",
 )
 @click.option(
     "--estimator",
@@ -86,6 +93,7 @@ PERTURB = ("noise=0.1", "gamma=1.1..1.2")
 @MODEL_OPTIONS
 @AT
 @IMAGE_OPTIONS
+@PICTURES
 @RUN_OPTIONS
 @DRY_RUN
 @CONFIG
@@ -145,12 +153,13 @@ def evaluate_command(
     prepare_folder(out)
     keywords = run_keywords(out, options)
     if AUTO in perturb and means_cte(names):
-        found = sweep_each(bank, pictures, metric, **drawn, **keywords)
-        swept = dict(zip(metric, found, strict=True))
-        tell_sweeps(found, as_json)
+        sweeps = sweep_each(bank, pictures, metric, **drawn, **keywords)
+        swept = dict(zip(metric, sweeps, strict=True))
+        tell_sweeps(sweeps, as_json)
         wanted = jury(swept)
     judges = wanted.judges
-    truth, *rankings = rank_each(bank, pictures, [truly, *judges], source=domains, **keywords)
+    found = rank_each(bank, pictures, [truly, *judges], source=domains, **keywords)
+    truth, *rankings = map(noted, found)
     for place, judge in enumerate(judges):
         for chosen in swept.values():
             if judge is chosen.estimator:
@@ -166,8 +175,34 @@ def evaluate_command(
         say(f"\nagreement with {truth.title}, {which}\n")
         say(agreement_text(compared, wanted.left_out))
         remark(quick_look(options))
-        remark(f"\nwritten: {out / 'evaluation.json'}, performance.csv, agreement.csv, scores.csv")
+    _show(truth, compared, out, bank, pictures, [truly, *judges], options)
+    if not as_json:
+        written = "evaluation.json, performance.csv, agreement.csv, scores.csv"
+        remark(f"\nwritten: {out / 'index.html'}, {written}")
     return 3 if any(ranking.failed for ranking in (truth, *rankings)) else 0
+
+
+def _show(
+    truth: Ranking,
+    compared: Sequence[Compared],
+    out: Path,
+    models: Sequence[Model],
+    images: Images,
+    judges: Sequence[Estimator],
+    options: Mapping[str, Any],
+) -> None:
+    """Write the page of the first ranking that there is: by an estimator, or by performance."""
+    named = told_apart(compared)
+    rankings = [*(ranking for ranking, _ in named), truth]
+    chosen, judge = next(
+        (
+            (ranking, judge)
+            for ranking, judge in zip(rankings, [*judges[1:], judges[0]], strict=True)
+            if ranking.scores
+        ),
+        (truth, judges[0]),
+    )
+    write_shown(chosen, out, models, images, judge, options, performance=truth, compared=named)
 
 
 def _refuse_ignored(names: Sequence[str], **of_cte: Any) -> None:

@@ -16,6 +16,8 @@ from onnx_cte.cli.talking import say as say
 from onnx_cte.errors import CTEError, OptionError
 from onnx_cte.estimators import CTE
 from onnx_cte.images import Images
+from onnx_cte.picturing import IMAGES as IMAGES_PICTURED
+from onnx_cte.picturing import MODELS as MODELS_PICTURED
 from onnx_cte.segmenters import OnnxModel, open_models
 from onnx_cte.types import Estimator
 
@@ -93,6 +95,14 @@ IMAGE_OPTIONS = several(
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="Only the images named in this text file, one a line.",
     ),
+)
+PICTURES = click.option(
+    "--pictures",
+    type=click.IntRange(0),
+    default=IMAGES_PICTURED,
+    show_default=True,
+    help="Images that index.html shows under each model (at most the best "
+    f"{MODELS_PICTURED}): typical, disputed and bad ones, run once more for it. 0: none.",
 )
 DEVICE_OPTIONS = several(
     click.option(

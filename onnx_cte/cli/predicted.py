@@ -32,9 +32,9 @@ from onnx_cte.overlay import overlay
 from onnx_cte.planning import plan
 from onnx_cte.predicting import predict
 from onnx_cte.progress import tallied
-from onnx_cte.report import prepare_folder
 from onnx_cte.tables import text_table
 from onnx_cte.types import Image, ImageRef, Observation
+from onnx_cte.writing import prepare_folder
 
 
 @click.command("predict")
