@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from bank_runs import Paths, Task, estimator_of, spread, tasks_of
 from build_zoo import MODELS, read_banks
-from evaluate_bank import stems
+from evaluate_bank import labels_of, stems
 from numpy.typing import NDArray
 from tabulating import markdown_table, shown
 from target_numbers import MARGIN, mean_defined, pairs_right, top_regret
@@ -112,7 +112,8 @@ def banks_of(
     """Performance by model, and the evidence of each estimator, on one target."""
     domain = paths.data / target
     chosen = spread(stems(domain, "test"), paths.limit)
-    folder = domain / (task.labels if task.labels and (domain / task.labels).is_dir() else "labels")
+    asked = argparse.Namespace(labels=task.labels, performance=task.performance)
+    folder = labels_of(domain, asked)
     pictures = Images(domain / "images", folder, only=[f"{stem}.png" for stem in chosen])
     refs = sorted(pictures, key=lambda ref: ref.name)
     truth = Accuracy(task.performance)
@@ -123,7 +124,7 @@ def banks_of(
     ):
         run = Measurements(refs, [truth, *estimators], 0, store, strict=False)
         for model in models:
-            run.measure(model, "auto", None, bar)
+            run.measure(model, "auto", None, bar.update)
     banks = Banks(run)
     performance = truth.score(banks.of(0))
     return (
