@@ -12,6 +12,7 @@ from onnx_cte.bank import Bank, Evidence
 from onnx_cte.errors import OptionError
 from onnx_cte.estimators.sampling import check_flag
 from onnx_cte.estimators.silence import median_of_images, objects_of, seen_by, with_silence
+from onnx_cte.estimators.titles import titled
 from onnx_cte.metrics.outlines import boundary_rank, is_flat
 from onnx_cte.needs import Needs
 from onnx_cte.perturbations.strengths import is_number
@@ -53,8 +54,7 @@ class Boundary:
 
     @property
     def title(self) -> str:
-        width = "" if self.sigma == 1 else f" {self.sigma:g} px"
-        return self.name + " of objects" * self.objects + width
+        return titled(self, self.name, objects="of objects", sigma="{} px")
 
     @property
     def needs(self) -> Needs:

@@ -23,6 +23,7 @@ from onnx_cte.estimators.cte import CTE, DRAWS
 from onnx_cte.estimators.likeness import likeness, packed_regions
 from onnx_cte.estimators.packed import few_models
 from onnx_cte.estimators.silence import medians, seen_by, silenced, with_silence
+from onnx_cte.estimators.titles import titled
 from onnx_cte.metrics import metric_named
 from onnx_cte.metrics.outlines import boundary_rank, is_flat
 from onnx_cte.needs import Needs, Perturbation
@@ -122,15 +123,11 @@ class Credibility:
 
     @property
     def title(self) -> str:
-        words = [self.name]
-        usual: Credibility = Credibility()
-        if self.perturbations != usual.perturbations:
-            words.append("+".join(p.name for p in self.perturbations))
-        words += [self.metric] if self.metric != usual.metric else []
-        for option in ("draws", "sharpness", "consistency", "boundary"):
-            if (given := getattr(self, option)) != getattr(usual, option):
-                words.append(f"{option}={given:g}")
-        return " ".join(words)
+        name = self.name
+        if self.perturbations != Credibility().perturbations:
+            name += " " + "+".join(p.name for p in self.perturbations)
+        weights = {option: f"{option}={{}}" for option in ("sharpness", "consistency", "boundary")}
+        return titled(self, name, metric="{}", draws="draws={}", **weights)
 
     @property
     def objects(self) -> bool:

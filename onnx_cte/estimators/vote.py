@@ -11,6 +11,7 @@ from onnx_cte.estimators.likeness import likeness, packed_regions
 from onnx_cte.estimators.packed import few_models
 from onnx_cte.estimators.sampling import check_flag
 from onnx_cte.estimators.silence import median_of_images, seen_by, silenced
+from onnx_cte.estimators.titles import titled
 from onnx_cte.needs import Needs
 from onnx_cte.types import Observation
 
@@ -43,7 +44,7 @@ class Vote:
 
     @property
     def title(self) -> str:
-        return self.name + " of objects" * self.objects
+        return titled(self, self.name, objects="of objects")
 
     @property
     def needs(self) -> Needs:

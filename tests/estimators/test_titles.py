@@ -10,7 +10,9 @@ from onnx_cte.perturbations import Dropout, Flip
 
 CLASSES = {offer.kind.__name__: offer.kind for offer in ESTIMATORS.values()}
 OTHERS = {  # values that differ from the defaults, and what else they ask for
+    "boundary": [0.5, 0.5000001],
     "components": [3],
+    "consistency": [0.5, 0.5000001],
     "covariance": ["full", "diagonal"],
     "dimensions": [7],
     "distance": ["l2", "pearson"],
@@ -27,6 +29,7 @@ OTHERS = {  # values that differ from the defaults, and what else they ask for
     "metric": ["ei", "f1_classes", "map"],
     "normalisation": ["softmax", "taylor"],
     "normalise": [True, {"normalise": True, "solver": "sinkhorn"}],
+    "objects": [True],
     "perturbation": [Dropout(0.2)],
     "perturbations": [(Dropout(0.2),)],
     "pixels": [9],
@@ -36,6 +39,7 @@ OTHERS = {  # values that differ from the defaults, and what else they ask for
     "regularised": [True],
     "repeats": [9],
     "sense": ["released"],
+    "sharpness": [2.5, 2.5000001],
     "sigma": [2.5, 2.5000001],
     "solver": ["sinkhorn"],
     "sphere": [True],
