@@ -81,7 +81,7 @@ def test_rank_is_by_credibility_and_its_score_is_made_of_the_parts(place):
         assert 0.8 < score.parts["consistency"] < 1
         # Where outlines follow the image, as those of discs do, agreement alone decides.
         assert 0.8 < score.parts["boundary"] <= 1
-        own = score.parts["consistency"] * score.parts["boundary"]
+        own = score.parts["consistency"] * score.parts["boundary"] ** 0.5
         assert score.value == pytest.approx(score.parts["consensus"] * own**0.02)
     shown = call("rank", "--help").stdout
     assert "[default: credibility]" in " ".join(shown.split())

@@ -65,12 +65,12 @@ class Credibility:
       is, ground taken for figure, and the more, the less is there to believe;
     * ``v``, consensus: how like its prediction is to those of the other models (Dice of all classes
       but the background; of objects, F1 at an IoU of 0.5), their mean weighted by how credible each
-      of them is, ``w = (c b g v) ^ sharpness``.
+      of them is, ``w = (c sqrt(b g) v) ^ sharpness``.
 
     ``v`` and ``w`` depend on each other, and are computed in turn until they settle, from
-    ``v = 1``. The score is ``v sqrt(g)``, times ``(c b) ^ 0.02``: two models that are each other's
-    only witness have the same ``v``, and then their own evidence decides. What is silent counts as
-    for `CTE`. A model without another to agree with has ``c`` in place of ``v``.
+    ``v = 1``. The score is ``v g ^ 0.25``, times ``(c sqrt(b)) ^ 0.02``: two models that are each
+    other's only witness have the same ``v``, and then their own evidence decides. What is silent
+    counts as for `CTE`. A model without another to agree with has ``c`` in place of ``v``.
 
     Where it breaks: a bank without a good model, in which those that err alike believe each other
     (their ``b`` tells, and the remarks name them); many near-duplicates of one model; two models,
@@ -88,8 +88,9 @@ class Credibility:
     sharpness : float, >= 0
         0 lets every model vote alike; the larger, the more the most credible ones decide.
     consistency, boundary : float, >= 0
-        Exponents of ``c`` in ``w``, and of ``b g`` in ``w`` and ``sqrt(g)`` in the score; 0 leaves
-        it out.
+        Exponents of ``c``, and of ``b g``, in ``w``; half the latter is that of ``g`` in the score.
+        0 leaves the evidence out. The defaults were chosen on training images, a target left out at
+        a time (`tools/choose_weights.py`).
 
     Examples
     --------
@@ -102,7 +103,7 @@ class Credibility:
     draws: int = DRAWS
     sharpness: float = 6.0
     consistency: float = 1.0
-    boundary: float = 1.0
+    boundary: float = 0.5
 
     name: ClassVar[str] = "credibility"
     greater_is_better: ClassVar[bool] = True
@@ -200,7 +201,7 @@ class Credibility:
             return ()
         first = max(ranked, key=lambda name: scores[name])
         _, boundary = self._own(bank, "value")
-        other = names[int(np.nanargmax(gentle * np.sqrt(believable(boundary))))]
+        other = names[int(np.nanargmax(gentle * believable(boundary) ** (self.boundary / 2)))]
         alike = likeness(bank, objects=self.objects)[bank.indices]
         between = alike[:, names.index(first), names.index(other)]
         between = between[~np.isnan(between)]

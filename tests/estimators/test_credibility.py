@@ -311,14 +311,14 @@ class TestCredibility:
         scores = STATED.score(bank)
         for model, part in STATED.parts(bank).items():
             believed = float(believable(np.array([part["boundary"]]))[0])
-            own = part["consistency"] * part["boundary"]
-            assert scores[model] == close(math.sqrt(believed) * part["consensus"] * own**0.02)
+            own = part["consistency"] * math.sqrt(part["boundary"])
+            assert scores[model] == close(believed**0.25 * part["consensus"] * own**0.02)
 
     def test_a_model_alone_is_judged_by_itself(self):
         bank = bank_of(STATED, {"right": twice(discs)})
         (part,) = STATED.parts(bank).values()
         assert math.isnan(part["consensus"])
-        expected = part["consistency"] * (part["consistency"] * part["boundary"]) ** 0.02
+        expected = part["consistency"] * (part["consistency"] * part["boundary"] ** 0.5) ** 0.02
         assert STATED.score(bank)["right"] == close(expected)
         assert "three or more" in STATED.remarks(bank)[0]
 

@@ -10,7 +10,7 @@ from onnx_cte.perturbations import Dropout, Flip
 
 CLASSES = {offer.kind.__name__: offer.kind for offer in ESTIMATORS.values()}
 OTHERS = {  # values that differ from the defaults, and what else they ask for
-    "boundary": [0.5, 0.5000001],
+    "boundary": [0.25, 0.2500001],
     "components": [3],
     "consistency": [0.5, 0.5000001],
     "covariance": ["full", "diagonal"],
