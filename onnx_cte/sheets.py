@@ -8,12 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from onnx_cte.documents import null
-from onnx_cte.ranking import Ranking
+from onnx_cte.ranking import COLUMNS, Ranking
 
-_COLUMNS = (
-    "status", "rank", "model", "score", "low", "high", "rank_low", "rank_high", "images", "empty",
-    "skipped", "coverage", "foreground", "objects", "undecided_with", "reason",
-)  # fmt: skip
+_COLUMNS = ("status", *COLUMNS, "reason")
 
 
 def ranking_csv(ranking: Ranking) -> str:
@@ -21,23 +18,13 @@ def ranking_csv(ranking: Ranking) -> str:
     ranked = [
         {
             "status": "ranked",
-            "rank": rank,
-            "model": score.model,
-            "score": null(score.value),
-            "low": null(score.interval[0]),
-            "high": null(score.interval[1]),
-            "rank_low": score.rank_interval[0],
-            "rank_high": score.rank_interval[1],
-            "images": score.images,
-            "empty": score.empty,
-            "skipped": len(score.skipped) + len(ranking.skipped),
-            "coverage": score.coverage,
-            "foreground": null(score.foreground),
-            "objects": null(score.objects),
-            "undecided_with": "; ".join(ranking.undecided_with(score.model)),
-            **{part: null(value) for part, value in score.parts.items()},
+            **{
+                column: null(value) if isinstance(value, float) else value
+                for column, value in row.items()
+            },
+            "undecided_with": "; ".join(row["undecided_with"]),
         }
-        for rank, score in enumerate(ranking, 1)
+        for row in ranking.to_rows()
     ]
     failed = [
         {"status": "failed", "model": model, "reason": reason} for model, reason in ranking.failed
