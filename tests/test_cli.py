@@ -293,9 +293,10 @@ def test_bad_input_is_told_in_one_line(place, arrange, code, complaint):
     assert result.exit_code == code, result.output
     assert re.search(complaint, result.stderr)
     assert result.stdout == ""
-    if code == 1:
-        assert len(result.stderr.strip().splitlines()) == 1
-        assert result.stderr.startswith("onnx-cte: ")
+    if code == 1:  # One line, below what was understood of the files, if it came so far.
+        *understood, line = result.stderr.strip().splitlines()
+        assert line.startswith("onnx-cte: ")
+        assert {text.split(":")[0] for text in understood} <= {"image", "images", "labels"}
 
 
 def test_cuda_asked_for_and_absent(place, monkeypatch):
@@ -364,7 +365,12 @@ def test_progress_goes_to_a_terminal_on_stderr_only(place):
     assert re.search(r"18/18 \[.*image/s\]", shown)
     assert "steady" in shown
     json.loads(found.stdout)
-    quiet = subprocess.run(command, cwd=place, capture_output=True, check=True)
+    piped = subprocess.run(command, cwd=place, capture_output=True, check=True)
+    assert piped.stderr.decode().startswith(
+        "images: 6 files such as 0.png, read by its PNG header as"
+    )
+    assert piped.stderr.count(b"\n") == 1
+    quiet = subprocess.run([*command, "-q"], cwd=place, capture_output=True, check=True)
     assert quiet.stderr == b""
 
 

@@ -31,12 +31,13 @@ def call(*arguments, **options):
 
 
 RANK = ("rank", "models", "images")
+UNDERSTOOD = "images: 3 files such as 0.png, read by its PNG header as 48 rows x 56 columns\n"
 
 
 def test_verbose_tells_on_stderr_what_is_done(place):
     (place / "models" / "notes.onnx").write_text("no network")
     plain, verbose = call(*RANK, "--out", "a"), call(*RANK, "--out", "b", "-v")
-    assert plain.stderr == ""
+    assert plain.stderr == UNDERSTOOD
     assert verbose.stdout.replace("written: b/", "written: a/") == plain.stdout
     assert "<Images('images'): 3 from 3 files>" in verbose.stderr
     assert "notes: cannot be used: notes.onnx: is no ONNX model" in verbose.stderr
@@ -44,7 +45,8 @@ def test_verbose_tells_on_stderr_what_is_done(place):
     assert "run by CPUExecutionProvider" in verbose.stderr
     assert "steady: 3 images in " in verbose.stderr
     assert logging.getLogger("onnx_cte").handlers == []
-    assert call(*RANK, "--out", "c").stderr == ""
+    assert call(*RANK, "--out", "c").stderr == UNDERSTOOD
+    assert call(*RANK, "--out", "d", "-q").stderr == ""
 
 
 def test_verbose_tells_where_an_error_arose(place):
@@ -196,4 +198,4 @@ def test_progress_of_predict_counts_models_that_fail(place):
     result = call("predict", "models", "images")
     assert result.exit_code == 3
     assert "not predicted\n  notes: notes.onnx: is no ONNX model" in result.stdout
-    assert result.stderr == ""
+    assert result.stderr == UNDERSTOOD

@@ -146,13 +146,14 @@ def test_nothing_found_says_where_what_and_what_else_is_there(tmp_path):
 def test_files_that_cannot_be_opened_are_skipped_rows(tree):
     (tree / "text.png").write_text("not a picture")
     (tree / "text.tif").write_text("not a picture")
-    images = Images([tree, tree / "notes.txt", tree / "gone.tif"])
+    (tree / "notes.md").write_text("not a picture")
+    images = Images([tree, tree / "notes.md", tree / "gone.tif"])
     assert names(images) == ["a/b.tif", "a/c.PNG", "b.png"]
     reasons = dict(images.skipped)
-    assert set(reasons) == {"text.png", "text.tif", "notes.txt", "gone.tif"}
+    assert set(reasons) == {"text.png", "text.tif", "notes.md", "gone.tif"}
     assert "cannot be read: cannot identify image file" in reasons["text.png"]
     assert "cannot be read: not a TIFF file" in reasons["text.tif"]
-    assert "suffix '.txt' is not read; expected one of .png, .jpg" in reasons["notes.txt"]
+    assert "suffix '.md' is not read; expected one of .png, .jpg" in reasons["notes.md"]
     assert reasons["gone.tif"] == "there is no such file"
 
 
@@ -306,10 +307,11 @@ def test_tiff_of_one_bit(tmp_path):
     assert np.array_equal(only(tmp_path).data, GREY > 99)
 
 
+PAGES = [f"page={i}" for i in range(5)]
 AXES = [  # shape, how it is written, axes of the image, names of its slices, index of slice 1
     ((2, 20, 30), {"metadata": {"axes": "ZYX"}}, "yx", ["z=0", "z=1"], (1,)),
-    ((2, 20, 30), {"metadata": None}, "yx", ["page=0", "page=1"], (1,)),
-    ((2, 20, 30), {"metadata": None, "compression": "zlib"}, "yx", ["page=0", "page=1"], (1,)),
+    ((5, 20, 30), {"metadata": None}, "yx", PAGES, (1,)),
+    ((5, 20, 30), {"metadata": None, "compression": "zlib"}, "yx", PAGES, (1,)),
     ((2, 20, 30), {"imagej": True, "metadata": {"axes": "TYX"}}, "yx", ["t=0", "t=1"], (1,)),
     ((3, 20, 30), {"metadata": {"axes": "CYX"}}, "cyx", [""], None),
     ((3, 20, 30), {"ome": True, "metadata": {"axes": "CYX"}}, "cyx", [""], None),
@@ -331,7 +333,7 @@ AXES = [  # shape, how it is written, axes of the image, names of its slices, in
         ["z=0,t=0", "z=0,t=1", "z=1,t=0", "z=1,t=1"],
         (0, slice(None), 1),
     ),
-    ((2, 2, 20, 30), {}, "yx", [f"page={i},page2={j}" for i in (0, 1) for j in (0, 1)], (0, 1)),
+    ((3, 2, 20, 30), {}, "yx", [f"page={i},page2={j}" for i in range(3) for j in (0, 1)], (0, 1)),
 ]
 
 
@@ -706,7 +708,7 @@ def test_without_imagecodecs_pillow_reads_what_it_can(tmp_path):
         "grey16": {"predictor": True},
         "grey16big": {"byteorder": ">"},
         "rgb": {"tile": (16, 16)},
-        "stack": {"metadata": None},
+        "stack": {"metadata": {"axes": "ZYX"}},
         "planar": {"photometric": "rgb", "planarconfig": "separate"},
         "zlib": {"compression": "zlib"},
         "zstd": {"compression": "zstd"},
@@ -735,7 +737,7 @@ def test_without_imagecodecs_pillow_reads_what_it_can(tmp_path):
     lines = run.stdout.splitlines()
     good = ["float", "grey16", "grey16big", "grey8", "rgb", "stack", "zlib"]
     expected = [f"{n}.tif True" for n in good if n != "stack"]
-    expected += ["stack.tif[page=0] False", "stack.tif[page=1] True"]
+    expected += ["stack.tif[z=0] False", "stack.tif[z=1] True"]
     way_out = 'which needs the package imagecodecs: pip install "onnx-cte[formats]"'
     bad = dict.fromkeys(["double", "planar", "rgb16", "white"], "LZW") | {"jpegxl": "JPEGXL"}
     if sys.version_info < (3, 14):  # Which decompresses it by itself.
@@ -835,7 +837,7 @@ def test_windows_are_cut_from_one_decoding(tmp_path, small_windows, monkeypatch,
 def test_threads_may_load_from_the_same_images(tmp_path, small_windows, monkeypatch):
     for name in "ab":
         tif(tmp_path / f"{name}.tif", noise(80, 160) + ord(name), compression="zlib")
-        tif(tmp_path / f"{name}2.tif", noise(2, 30, 40) + ord(name), metadata=None)
+        tif(tmp_path / f"{name}2.tif", noise(5, 30, 40) + ord(name), metadata=None)
     refs = list(Images(tmp_path)) * 3
     expected = [ref.load() for ref in refs]
     inside, together = [], []
@@ -859,7 +861,7 @@ def test_threads_may_load_from_the_same_images(tmp_path, small_windows, monkeypa
 
 def test_the_whole_is_of_the_same_slice_of_the_same_file(tmp_path, small_windows):
     planes = noise(4, 80, 80)
-    tif(tmp_path / "a.tif", planes[:2], metadata=None)
+    tif(tmp_path / "a.tif", planes[:2], metadata={"axes": "ZYX"})
     tif(tmp_path / "b.tif", planes[2], metadata=None)
     tif(tmp_path / "c.tif", planes[3], metadata=None)
     refs = list(Images(tmp_path))
@@ -925,7 +927,7 @@ def label_of(folder, value):
 
 
 def test_a_file_is_hashed_once(tmp_path, monkeypatch):
-    tif(tmp_path / "a.tif", noise(3, 20, 30), metadata=None)
+    tif(tmp_path / "a.tif", noise(5, 20, 30), metadata=None)
     hashed = []
     plain = hashlib.file_digest
     monkeypatch.setattr(hashlib, "file_digest", lambda *args: hashed.append(1) or plain(*args))
@@ -972,7 +974,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, how):
 
 
 def test_images_own_their_memory_and_only_one_file_is_held(tmp_path):
-    tif(tmp_path / "a.tif", noise(2, 20, 30), compression="zlib", metadata=None)
+    tif(tmp_path / "a.tif", noise(2, 20, 30), compression="zlib", metadata={"axes": "ZYX"})
     refs = list(Images(tmp_path))
     first = refs[0].load()
     assert first.data.flags.owndata

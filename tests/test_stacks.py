@@ -71,11 +71,11 @@ CASES = [  # how axes are written, in what dialect, axes of the volume, names, w
     ("TZYX", {"imagej": True}, "zyx", ["t=0", "t=1", "t=2"], (2,)),
     ("ZTYX", {}, "zyx", ["t=0", "t=1", "t=2"], (slice(None), 2)),
     ("ZTYX", {"compression": "zlib"}, "zyx", ["t=0", "t=1", "t=2"], (slice(None), 2)),
-    ("QZYX", {}, "zyx", ["page=0", "page=1"], (1,)),
+    ("QZYX", {}, "zyx", [f"page={i}" for i in range(6)], (5,)),
     ("CZYX", {}, "czyx", [""], ()),
     ("AZYX", {}, "zyx", [""], (0,)),
 ]
-LENGTHS = {"T": 3, "Z": 5, "C": 2, "Q": 2, "A": 1, "Y": 20, "X": 30}
+LENGTHS = {"T": 3, "Z": 5, "C": 2, "Q": 6, "A": 1, "Y": 20, "X": 30}
 
 
 @pytest.mark.parametrize(("written", "how", "axes", "places", "last"), CASES)
@@ -195,7 +195,7 @@ def test_pages_that_are_not_said_to_be_depth_are_not_guessed(tmp_path, how, read
     save(tmp_path / "a.tif", noise(*SHAPE), **how)
     message = error_of(tmp_path)
     assert f"shape (5, 20, 30), read as {read}: 5 planes, none of its dimensions depth" in message
-    assert "state what its dimensions are, as in axes='zyx', or take planes" in message
+    assert "state what its dimensions are, as in axes='zyx' (--axes zyx), or take planes" in message
     assert only(tmp_path, axes="zyx").data.shape == SHAPE
 
 

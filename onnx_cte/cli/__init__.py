@@ -39,6 +39,7 @@ from onnx_cte.cli.options import (
     quick_look,
     run_keywords,
     say,
+    tell_understood,
     told,
     trial_keywords,
 )
@@ -158,6 +159,7 @@ def rank(
     looking = [*judges, CTE(**chosen)] if swept else judges
     check_decoder(options, looking, "--metric rand_fscore")
     bank, pictures = models_of(models, options), images_of(images, None, options)
+    tell_understood(pictures)
     if dry_run:
         trial, stages = trial_keywords(options), []
         if swept:

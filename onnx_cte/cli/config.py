@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from onnx_cte.cli.channel import ChannelType
+
 _ASIDE = ("help", "config")
 Known = Mapping[str, click.Parameter]
 """Options of a command by their long names, without dashes in front."""
@@ -121,6 +123,8 @@ def _kind(option: click.Parameter) -> tuple[str, tuple[type, ...]]:
         return "a whole number", (int,)
     if isinstance(option.type, click.types.FloatParamType):
         return "a number", (int, float)
+    if isinstance(option.type, ChannelType):
+        return "a whole number, or a text in quotes", (int, str)
     return "a text in quotes", (str,)
 
 

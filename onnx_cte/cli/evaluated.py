@@ -26,6 +26,7 @@ from onnx_cte.cli.options import (
     quick_look,
     run_keywords,
     say,
+    tell_understood,
     told,
     trial_keywords,
 )
@@ -142,6 +143,7 @@ def evaluate_command(
     check_decoder(options, looking, "--performance map")
     bank, pictures = models_of(models, options), images_of(images, labels, options)
     domains = sources_of(source, [model.name for model in bank], options)
+    tell_understood(pictures)
     if dry_run:
         trial, stages = trial_keywords(options), []
         looking = [truly, *wanted.judges]

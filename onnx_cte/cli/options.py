@@ -11,7 +11,8 @@ from typing import Any, ParamSpec
 import click
 from click.shell_completion import CompletionItem
 
-from onnx_cte.cli.talking import NORMAL, QUIET, complain, level
+from onnx_cte.cli.channel import ChannelType
+from onnx_cte.cli.talking import NORMAL, QUIET, aside, complain, level
 from onnx_cte.cli.talking import say as say
 from onnx_cte.errors import CTEError, OptionError
 from onnx_cte.estimators import CTE
@@ -81,7 +82,11 @@ AT = click.option(
 )
 IMAGE_OPTIONS = several(
     click.option("--axes", help="Axes of the image files, as zcyx, where the files do not say."),
-    click.option("--channel", type=int, help="Use this channel of the images, from 0."),
+    click.option(
+        "--channel",
+        type=ChannelType(),
+        help="Use this channel of the images, from 0, or by its name in OME metadata.",
+    ),
     click.option(
         "--volumes",
         is_flag=True,
@@ -210,6 +215,12 @@ def images_of(images: str, labels: str | None, options: dict[str, Any]) -> Image
     found = Images(images, labels, only=names, **taken)
     _LOG.info("%r", found)
     return found
+
+
+def tell_understood(images: Images) -> None:
+    """Say, before anything runs, what files were taken for, and which labels they have."""
+    for line in images.understood:
+        aside(line)
 
 
 def given(**options: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from onnx_cte.cli.options import (
     out_option,
     quick_look,
     say,
+    tell_understood,
     told,
     trial_keywords,
 )
@@ -65,9 +66,11 @@ def predict_command(
         )
     bank, pictures = models_of(models, options), images_of(images, None, options)
     refs: list[ImageRef] = list(pictures)
+    with_labels = pictures if labels is None else images_of(images, labels, options)
     if labels is not None:
-        labelled = {ref.name: ref for ref in images_of(images, labels, options)}
+        labelled = {ref.name: ref for ref in with_labels}
         refs = [_Drawn(ref, labelled.get(ref.name)) for ref in refs]
+    tell_understood(with_labels)
     if dry_run:
         planned = plan(bank, pictures, needs=Needs(instances=True), **trial_keywords(options))
         return tell_plans([("prediction", planned)], out, as_json=False, resumes=False)

@@ -52,6 +52,12 @@ def remark(text: str) -> None:
         say(text)
 
 
+def aside(text: str) -> None:
+    """Print on stderr what a user may want to check before the results, unless quiet."""
+    if text and level() > QUIET:
+        say(text, err=True)
+
+
 def complain(text: str) -> None:
     """Print an error, on stderr."""
     head, body = click.style("onnx-cte:", fg="red"), text.encode(errors="backslashreplace").decode()

@@ -6,13 +6,14 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from onnx_cte.errors import ImageError, LabelsError, NothingToRank, OptionError
+from onnx_cte.errors import ImageError, NothingToRank, OptionError
 from onnx_cte.images.arrays import ArrayRef, list_arrays
 from onnx_cte.images.files import Source, find
-from onnx_cte.images.labels import SUFFIXES, pair
-from onnx_cte.images.loading import ImageRef, Loader, Truth
+from onnx_cte.images.loading import ImageRef, Loader
+from onnx_cte.images.pairing import pair_labels
 from onnx_cte.images.readers import READERS, open_file
 from onnx_cte.images.stored import Stored, lay_out, stated
+from onnx_cte.images.understood import Understood
 from onnx_cte.images.windows import Box, box_name, boxes
 
 __all__ = ["READERS", "ImageRef", "Images"]
@@ -32,18 +33,22 @@ class Images:
     ----------
     source : str, path, or iterable of those
         A folder (walked with all below it, in sorted order; hidden files, and files with other
-        suffixes, are passed over), a glob such as "plate7/*.tif" (``**`` allowed), a file, or
-        several of those.
+        suffixes, are passed over), a glob such as "plate7/*.tif" (``**`` allowed), a file, a text
+        file (``.txt``) that names one of these a line, relative to its own folder, or several of
+        those.
     truth : str, path, or iterable of those, optional
         Label images, for evaluating: whole numbers, 0 for background. They pair with images by
-        path without suffix; see `onnx_cte.images.labels.pair`. Stacks pair slice by slice, or
+        path without suffix, with endings as ``_mask`` or ``-labels`` (see
+        `onnx_cte.images.labels.pair`), or as a table says (``.csv``, ``.tsv``) that has columns
+        ``image`` and ``label``, paths relative to its own folder. Stacks pair slice by slice, or
         whole. A file that is found here is no image, even if it is found in `source`.
     axes : str, optional
         What the dimensions of the stored arrays are, a letter each of y, x, c (channels), z, t, in
         any case: "zyxc". None: what the file says, and an error where that leaves a doubt. For
         labels, c is left out; where the number of dimensions does not agree, their file decides.
-    channel : int, optional
-        Take this channel alone, counted from 0. None: all of them.
+    channel : int or str, optional
+        Take this channel alone, counted from 0, or by its name, where OME metadata name channels.
+        None: all of them.
     only : str or iterable of str, optional
         Only these files: their names as the ranking has them (the path below `source`), with or
         without suffix.
@@ -101,14 +106,14 @@ class Images:
         truth: Source | None = None,
         *,
         axes: str | None = None,
-        channel: int | None = None,
+        channel: int | str | None = None,
         only: str | Iterable[str] | None = None,
         limit: int | None = None,
         volumes: bool = False,
     ) -> None:
         source, truth = _repeatable(source), None if truth is None else _repeatable(truth)
-        if channel is not None and channel < 0:
-            raise OptionError(f"channel={channel}: expected a number from 0 on")
+        if isinstance(channel, int) and channel < 0:
+            raise OptionError(f"channel={channel}: expected a number from 0 on, or a name")
         if limit is not None and limit < 1:
             raise OptionError(f"limit={limit}: expected a number from 1 on")
         only = None if only is None else (only,) if isinstance(only, str) else tuple(only)
@@ -127,8 +132,12 @@ class Images:
         found = find(source, "image", NothingToRank)
         self._files = found.files if only is None else _chosen(found.files, list(only))
         self._unread = list(found.missing)
-        pairs = None if truth is None else self._paired(truth)
+        self._pairing = None if truth is None else pair_labels(self._files, truth, self._said[0])
+        if self._pairing is not None:
+            self._files = dict(self._pairing.images)
+        pairs = None if self._pairing is None else self._pairing.truth
         self._loader = Loader(letters, channel, pairs, volumes)
+        self._understood = Understood(letters)
         self._refs: tuple[ImageRef | ArrayRef, ...] = tuple(islice(self._listed(), limit))
         self._labelled, self._kind = truth is not None, "files"
 
@@ -194,7 +203,10 @@ class Images:
             raise NothingToRank("there is no array: the list of arrays is empty")
         given = {"axes": axes, "channel": channel, "volumes": volumes or None}
         images._said = [f"{key}={value!r}" for key, value in given.items() if value is not None]
-        images._unread, images._refs = [], refs
+        images._unread, images._refs, images._pairing = [], refs, None
+        images._understood = Understood("yx" if axes is None else stated(axes))
+        for ref in {ref.group: ref for ref in refs}.values():
+            images._understood.add(ref.group, *ref.image)
         images._labelled, images._kind = truth is not None, "arrays"
         return images
 
@@ -218,6 +230,17 @@ class Images:
         return tuple(self._unread)
 
     @property
+    def understood(self) -> tuple[str, ...]:
+        """What was understood, in words: a line for each kind of file, and one for the labels.
+
+        Which dimension is what and who says so, channels by name where the file has names, what
+        cannot be used, and which label image belongs to which image. Files beyond `limit` were
+        not looked at.
+        """
+        labels = () if self._pairing is None else (str(self._pairing),)
+        return (*self._understood.lines(), *labels)
+
+    @property
     def has_truth(self) -> bool:
         """Whether images come with labels."""
         return self._labelled
@@ -232,44 +255,26 @@ class Images:
                 continue
             for part, stored in enumerate(arrays):
                 said = [f"series={part}"] if len(arrays) > 1 else []
-                for index, window, where in self._places(stored):
+                for index, window, where in self._places(name, stored):
                     full = f"{name}[{','.join(said + where)}]" if said + where else name
                     yield ImageRef(full, path, name, part, index, window, self._loader)
 
-    def _places(self, stored: Stored) -> Iterator[tuple[tuple[int, ...], Box | None, list[str]]]:
+    def _places(
+        self, name: str, stored: Stored
+    ) -> Iterator[tuple[tuple[int, ...], Box | None, list[str]]]:
         """Slice, window, and how both are named, for each plane or volume of an array."""
         volumes = self._loader.volumes
         try:
             layout = lay_out(stored, self._loader.axes, self._loader.channel, volumes)
-        except ImageError:  # Loading it says so again, and then it is a skipped image.
+        except ImageError as error:  # Loading says so again, and then it is a skipped image.
+            self._understood.refuse(name, str(error))
             yield (), None, []
             return
+        self._understood.add(name, stored, layout)
         for index in layout.indices():
             where = layout.label(index)
             for box in (() if volumes else boxes(*layout.size)) or (None,):
                 yield index, box, where + ([] if box is None else [box_name(box)])
-
-    def _paired(self, truth: Source) -> Truth:
-        """The label images of each file; label images that are among the images are taken out."""
-        found = find(truth, "label image", LabelsError)
-        if found.missing:
-            raise LabelsError(f"label image '{found.missing[0][0]}': {found.missing[0][1]}")
-        labels = {os.path.abspath(path) for path in found.files.values()}
-        images = {n: p for n, p in self._files.items() if os.path.abspath(p) not in labels}
-        if not images:
-            raise LabelsError(
-                f"images and labels are the same files in {_plain(truth)!r}; "
-                "give a glob that matches only the labels, such as 'folder/*_mask.tif'"
-            )
-        pairs = pair(images, found.files)
-        if not any(pairs.values()):
-            raise LabelsError(
-                f"no label image in {_plain(truth)!r} ({_first(found.files)}) belongs to an image "
-                f"in {self._said[0]} ({_first(images)}); they pair by the same path but for the "
-                f"suffix, or {', '.join(SUFFIXES)} added to the label's"
-            )
-        self._files = images
-        return {n: tuple((label, found.files[label]) for label in p) for n, p in pairs.items()}
 
 
 def _repeatable(source: Source) -> Source:
@@ -282,12 +287,6 @@ def _plain(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-
-def _first(names: Iterable[str]) -> str:
-    """Up to three names, for an error."""
-    listed = list(names)
-    return ", ".join([*listed[:3], *(["..."] if len(listed) > 3 else [])])
 
 
 def _chosen(files: dict[str, Path], only: Sequence[str]) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""Which files a folder, a glob, a file or a list of those stands for."""
+"""Which files a folder, a glob, a file, a text file of paths or a list of those stands for."""
 
 import glob
 import os
@@ -11,7 +11,10 @@ from onnx_cte.images.readers import READERS
 
 Place = str | os.PathLike[str]
 Source = Place | Iterable[Place]
-"""A folder, a glob, a file, or several of those."""
+"""A folder, a glob, a file, a text file of those (one a line), or several of those."""
+
+LISTS = (".txt",)
+"""Suffixes of text files of paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ def find(source: Source, kind: str, nothing: type[CTEError]) -> Found:
     ----------
     source : str, path, or iterable of those
         Folders are walked with all below them, in sorted order; globs may hold ``**``; a file
-        given by name is taken whatever its suffix.
+        given by name is taken whatever its suffix. A text file (`LISTS`) names one of these a
+        line, relative to its own folder; empty lines and those that begin with # are passed over.
     kind : str
         What the files should be, for errors: "image".
     nothing : type of CTEError
@@ -52,16 +56,17 @@ def find(source: Source, kind: str, nothing: type[CTEError]) -> Found:
     Raises
     ------
     CTEError
-        `nothing`, if one of the folders or globs holds no such file, or no file is there at all.
+        `nothing`, if one of the folders or globs holds no such file, no file is there at all, or a
+        text file cannot be read or names nothing.
     """
-    places = [source] if isinstance(source, str | os.PathLike) else list(source)
-    if not places:
+    given = [source] if isinstance(source, str | os.PathLike) else list(source)
+    if not given:
         raise nothing(f"no {kind} given: the list is empty")
+    places = [place for one in given for place in _listed(os.fspath(one), kind, nothing)]
     roots: list[str] = []
     paths: list[str] = []
     absent: list[str] = []
-    for place in places:
-        text = os.fspath(place)
+    for text in places:
         if os.path.isdir(text):
             roots.append(text)
             paths += _readable(_walk(text), f"folder '{text}'", kind, nothing)
@@ -82,6 +87,34 @@ def find(source: Source, kind: str, nothing: type[CTEError]) -> Found:
         {_name(path, root): Path(path) for path in paths},
         tuple((_name(path, root), "there is no such file") for path in absent),
     )
+
+
+def _listed(place: str, kind: str, nothing: type[CTEError]) -> list[str]:
+    """The place itself, or what a text file of places names."""
+    path = Path(place)
+    if path.suffix.lower() not in LISTS or not path.is_file():
+        return [place]
+    lines = (line.strip() for line in lines_of(path, f"list of {kind}s", nothing))
+    named = [line for line in lines if line and not line.startswith("#")]
+    if not named:
+        raise nothing(f"{place}: the list of {kind}s is empty; expected a path a line")
+    # A list travels with what it lists, whatever folder the command is run in.
+    places = [os.path.join(path.parent, line) for line in named]
+    if not any(os.path.exists(place) or glob.has_magic(place) for place in places):
+        raise nothing(
+            f"{place}: none of the {len(places)} paths in this list is there, such as "
+            f"'{named[0]}'; they are relative to the folder of the list, or absolute"
+        )
+    return places
+
+
+def lines_of(path: Path, what: str, error: type[CTEError]) -> list[str]:
+    """The lines of a text file in UTF-8; `error` is raised if it is none."""
+    try:
+        # A byte order mark, as editors on Windows write it, is no part of the first line.
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as cause:
+        raise error(f"{path}: the {what} cannot be read as text in UTF-8: {cause}") from cause
 
 
 def _name(path: str, root: str) -> str:

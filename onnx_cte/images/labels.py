@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from onnx_cte.errors import ImageError
 
-SUFFIXES = ("_label", "_labels", "_mask", "_masks", "_seg", "_gt")
-"""Endings, in any case, that a label image's name may have beside its image's name."""
+SUFFIXES = ("_cp_masks", "_label", "_labels", "_mask", "_masks", "_seg", "_gt")
+"""Endings, in any case, that a label image's name may have beside its image's name; with - or . in
+place of _ too. The first is Cellpose's."""
+IMAGE_SUFFIXES = ("_image", "_img", "_raw")
+"""Endings, likewise, that an image's name may have beside its label image's name."""
 
 INT32 = np.iinfo(np.int32)
 INT64 = np.iinfo(np.int64)
@@ -21,8 +24,9 @@ def pair(images: Iterable[str], labels: Iterable[str]) -> dict[str, tuple[str, .
     """Find each image's label image by name.
 
     The first of these that finds any: the same path without suffix; the same but for one of
-    `SUFFIXES`; the same file name in another folder, then that but for one of `SUFFIXES`, where
-    only one image and one label image have that name.
+    `SUFFIXES`; the same but for that and one of `IMAGE_SUFFIXES`; the same three of the file name
+    in another folder. From the third on, where one image and one label image alone fit. In which
+    order files lie in their folders says nothing.
 
     Parameters
     ----------
@@ -41,15 +45,21 @@ def pair(images: Iterable[str], labels: Iterable[str]) -> dict[str, tuple[str, .
     """
     images, labels = list(images), list(labels)
     found: dict[str, tuple[str, ...]] = dict.fromkeys(images, ())
-    for key, alone in ((_stem, False), (_file_stem, True)):
-        of_image = _grouped(images, key)
-        for label_key in (key, lambda name, key=key: _bare(key(name))):
-            of_label = _grouped(labels, label_key)
-            for wanted, names in of_image.items():
-                fitting = tuple(of_label.get(wanted, ()))
-                if alone and (len(names) > 1 or len(fitting) > 1):
-                    continue
-                found |= {name: fitting for name in names if not found[name]}
+    rules = (  # what must be equal of image and label image, and whether one each may have it
+        (_stem, _stem, False),
+        (_stem, _bare_stem, False),
+        (_bare_image, _bare_stem, True),
+        (_file_stem, _file_stem, True),
+        (_file_stem, _bare_file_stem, True),
+        (_bare_file_image, _bare_file_stem, True),
+    )
+    for of_image, of_label, alone in rules:
+        fits = _grouped(labels, of_label)
+        for wanted, names in _grouped(images, of_image).items():
+            fitting = tuple(fits.get(wanted, ()))
+            if alone and (len(names) > 1 or len(fitting) > 1):
+                continue
+            found |= {name: fitting for name in names if not found[name]}
     return found
 
 
@@ -70,9 +80,26 @@ def _file_stem(name: str) -> str:
     return PurePosixPath(_stem(name)).name
 
 
-def _bare(stem: str) -> str:
-    """A label image's stem without its ending."""
-    fitting = (s for s in SUFFIXES if stem.lower().endswith(s))
+def _bare_stem(name: str) -> str:
+    return _bare(_stem(name), SUFFIXES)
+
+
+def _bare_file_stem(name: str) -> str:
+    return _bare(_file_stem(name), SUFFIXES)
+
+
+def _bare_image(name: str) -> str:
+    return _bare(_stem(name), IMAGE_SUFFIXES)
+
+
+def _bare_file_image(name: str) -> str:
+    return _bare(_file_stem(name), IMAGE_SUFFIXES)
+
+
+def _bare(stem: str, endings: tuple[str, ...]) -> str:
+    """A stem without its ending."""
+    end = stem.lower().replace("-", "_").replace(".", "_")
+    fitting = (s for s in endings if end.endswith(s))
     return next((stem[: -len(s)] for s in fitting), stem)
 
 

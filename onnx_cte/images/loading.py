@@ -81,7 +81,7 @@ class Loader:
     def __init__(
         self,
         axes: str | None,
-        channel: int | None,
+        channel: int | str | None,
         truth: Truth | None,
         volumes: bool = False,
     ) -> None:
@@ -154,7 +154,7 @@ class Loader:
         if not fitting:
             raise ImageError(
                 f"no label image found for '{ref.group}'; it should have the same path but for "
-                "the suffix, or _label, _mask, _seg or _gt added"
+                "the suffix, or _label, _mask, _seg or _gt added, or be named in a table"
             )
         if len(fitting) > 1:
             names = ", ".join(name for name, _ in fitting)
@@ -175,7 +175,7 @@ class Loader:
             axes = self._label_axes(arrays[ref.part], image)
             # Labels without depth are no labels of a volume; which shape they have is told below.
             deep = self.volumes and "z" in (axes or arrays[ref.part].axes.lower())
-            layout = lay_out(arrays[ref.part], axes, volumes=deep)
+            layout = lay_out(arrays[ref.part], axes, volumes=deep, labels=True)
             if "c" in layout.axes:
                 raise ImageError(
                     f"has {layout.shape[layout.order[0]]} channels (shape {layout.shape}); "

@@ -75,7 +75,7 @@ def open_picture(path: Path, colours: bool = True) -> tuple[Stored, ...]:
         If the file cannot be read, or is no PNG or JPEG.
     """
     with opened(path, _FORMATS) as image:
-        columns, rows = image.size
+        (columns, rows), kind = image.size, image.format
         sixteen_bit_alpha = _raw_mode(image) == "LA;16B"
         colour = image.mode in _COLOUR or (image.mode == "P" and colours)
         if image.mode not in _GREY | _COLOUR | {"P"}:
@@ -91,7 +91,7 @@ def open_picture(path: Path, colours: bool = True) -> tuple[Stored, ...]:
             decoded.append(_decode(path, colours))
         return decoded[0][tuple(fixed.get(d, slice(None)) for d in range(len(shape)))]
 
-    return (Stored(shape, axes, read),)
+    return (Stored(shape, axes, read, says=f"its {kind} header"),)
 
 
 def _raw_mode(image: PIL.ImageFile.ImageFile) -> str:

@@ -15,7 +15,12 @@ LETTERS = "yxczt"
 """What `axes` may be made of: rows, columns, channels, depth, time."""
 
 SHORT = 4
-"""An image this narrow that has further dimensions is more likely channels read as columns."""
+"""An image this narrow that has further dimensions is more likely channels read as columns; so few
+pages of unknown meaning may as well be channels."""
+
+UNKNOWN = "iq"
+"""Axes, in small letters, that tifffile gives to pages of which the file does not say what they
+are."""
 
 MOST = 2**42
 """More numbers than this are not in any file: a broken header, whose planes are not listed."""
@@ -37,12 +42,18 @@ class Stored:
         that must not be written to, of the file itself where it is stored plainly.
     doubt : str
         Why `axes` cannot be trusted; empty: they can.
+    says : str
+        Who says what `axes` are: "its OME metadata", "its PNG header".
+    channels : tuple of str
+        Names of the channels, as many as there are; empty: they have none.
     """
 
     shape: tuple[int, ...]
     axes: str
     read: Callable[[Mapping[int, int]], NDArray[Any]]
     doubt: str = ""
+    says: str = "its header"
+    channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +162,11 @@ def stated(axes: str) -> str:
 
 
 def lay_out(
-    stored: Stored, axes: str | None, channel: int | None = None, volumes: bool = False
+    stored: Stored,
+    axes: str | None,
+    channel: int | str | None = None,
+    volumes: bool = False,
+    labels: bool = False,
 ) -> Layout:
     """Decide what each dimension is; stop on doubt.
 
@@ -161,10 +176,13 @@ def lay_out(
     axes : str or None
         What the user says, as returned by `stated`; None: what the file says. Dimensions of
         length 1 may be left out.
-    channel : int or None
-        Take this channel only; None: all.
+    channel : int, str or None
+        Take this channel only, by its place or, if the file names its channels, its name; None:
+        all.
     volumes : bool
         Keep depth (z) in one piece, instead of walking it. Pages of unknown meaning are no depth.
+    labels : bool
+        They are labels, which have no channels: a few pages of unknown meaning leave no doubt.
 
     Returns
     -------
@@ -205,14 +223,33 @@ def lay_out(
             f"{stored.shape[columns]} pixels wide are rather channels stored last; "
             f"{_way_out(stored, volumes)}"
         )
+    few = [d for d in walked if letters[d] in UNKNOWN and axes is None and not labels]
+    if few and prod(stored.shape[d] for d in few) <= SHORT:
+        raise ImageError(
+            f"{_said(stored, letters)}: nothing says whether its "
+            f"{prod(stored.shape[d] for d in few)} pages are channels, depth or time; "
+            f"{_way_out(stored, volumes, 'cyx' if len(letters) == 3 else '')}"
+        )
     if channel is not None:
         count = stored.shape[channels[0]] if channels else 1
-        if channel >= count:
-            has = f"{count} channels (0 to {count - 1})" if channels else "one channel (0)"
-            raise ImageError(f"there is no channel {channel}: the image has {has}")
-        fixed |= {d: channel for d in channels}
+        place = _place(channel, count, stored)
+        fixed |= dict.fromkeys(channels, place)
     order = (*(d for d in channels if d not in fixed), *depth, rows, columns)
     return Layout(order, _named(letters, walked), fixed, stored.shape, volumes)
+
+
+def _place(channel: int | str, count: int, stored: Stored) -> int:
+    """Which of the channels is meant."""
+    # Where the user says which dimension is channels, the names may be of another.
+    names = stored.channels if len(stored.channels) == count else ()
+    if channel in names:
+        return names.index(str(channel))
+    if isinstance(channel, str) or channel >= count:
+        has = f"{count} channels (0 to {count - 1})" if count > 1 else "one channel (0)"
+        named = f", named {', '.join(names)}" if names else ""
+        unnamed = ", which have no names" if isinstance(channel, str) and not names else ""
+        raise ImageError(f"there is no channel {channel}: the image has {has}{named}{unnamed}")
+    return channel
 
 
 def _flat(stored: Stored, letters: str, walked: list[int]) -> ImageError:
@@ -244,7 +281,8 @@ def _letters(stored: Stored, axes: str | None, volumes: bool) -> str:
     if len(axes) != len(long):
         raise ImageError(
             f"axes='{axes}' has {len(axes)} letters, but the stored array has "
-            f"{len(stored.shape)} dimensions: shape {stored.shape}, read as {stored.axes}"
+            f"{len(stored.shape)} dimensions: shape {stored.shape}, read as {stored.axes}; state a "
+            "letter for each, or for each that is longer than 1"
         )
     given = dict(zip(long, axes, strict=True))
     return "".join(given.get(d, " ") for d in range(len(stored.shape)))
@@ -254,7 +292,7 @@ def _named(letters: str, walked: list[int]) -> tuple[tuple[str, int], ...]:
     """Names of the walked dimensions: z, t, ...; what the file does not name is a page."""
     names: list[str] = []
     for dimension in walked:
-        name = "page" if letters[dimension] in "iq" else letters[dimension]
+        name = "page" if letters[dimension] in UNKNOWN else letters[dimension]
         again = sum(n.rstrip("0123456789") == name for n in names)
         names.append(f"{name}{again + 1}" if again else name)
     return tuple(zip(names, walked, strict=True))
@@ -265,10 +303,12 @@ def _said(stored: Stored, letters: str) -> str:
     return f"the stored array has shape {stored.shape}, read as {letters.upper()}"
 
 
-def _way_out(stored: Stored, volumes: bool) -> str:
+def _way_out(stored: Stored, volumes: bool, likely: str = "") -> str:
     """What the user can say, for an error."""
-    example = {2: "yx", 3: "zyx" if volumes else "yxc", 4: "zyxc"}.get(len(stored.shape), "tzyxc")
-    return f"state what its dimensions are, as in axes='{example}'"
+    example = likely or {2: "yx", 3: "zyx" if volumes else "yxc", 4: "zyxc"}.get(
+        len(stored.shape), "tzyxc"
+    )
+    return f"state what its dimensions are, as in axes='{example}' (--axes {example})"
 
 
 def native(array: NDArray[Any]) -> NDArray[Any]:

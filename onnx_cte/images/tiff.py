@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,13 @@ _NO_INTENSITY = {
 _TURNED_TO_RGB = {COMPRESSION.OJPEG, COMPRESSION.JPEG, COMPRESSION.APERIO_JP2000_YCBC}
 _PLAIN = {"generic", "uniform", "shaped"}
 _SERIES = _PLAIN | {"ome"}
+_SAYS = {
+    "ome": "its OME metadata",
+    "imagej": "its ImageJ metadata",
+    "shaped": "the metadata that tifffile wrote",
+    "generic": "its TIFF header alone",
+    "uniform": "its TIFF header alone",
+}
 _PILLOW = {("u1", 1), ("u2", 1), ("f4", 1), ("u1", 3)}  # dtype and samples a pixel
 
 
@@ -184,7 +192,24 @@ def _stored(file: _File, series: TiffPageSeries, colours: bool) -> Stored:
         doubt = (
             f"one file of an OME-TIFF set, in which order its {len(series)} pages are is unknown"
         )
-    return Stored(shape, axes, read, doubt)
+    says = _SAYS.get(series.kind, f"metadata of the kind '{series.kind}'")
+    return Stored(shape, axes, read, doubt, says, _channel_names(file, series))
+
+
+def _channel_names(file: _File, series: TiffPageSeries) -> tuple[str, ...]:
+    """Names of the channels, where OME metadata give one to each."""
+    if series.kind != "ome" or file.tiff.ome_metadata is None:
+        return ()
+    try:
+        pixels = ElementTree.fromstring(file.tiff.ome_metadata).findall("{*}Image/{*}Pixels")
+    except ElementTree.ParseError:
+        return ()
+    if len(pixels) != len(file.tiff.series):  # Which of them this series is, is unknown.
+        return ()
+    place = next(i for i, one in enumerate(file.tiff.series) if one is series)
+    found = pixels[place].findall("{*}Channel")
+    names = tuple(channel.get("Name", "") for channel in found)
+    return names if all(names) and len(set(names)) == len(names) else ()
 
 
 def _from_pages(
