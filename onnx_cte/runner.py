@@ -205,6 +205,8 @@ def rank_each(
         models=run.records,
         started=started,
     )
+    if understood := list(getattr(images, "understood", ())):
+        made_with["understood"] = understood
     if domains:
         made_with["source_domains"] = {
             name: repr(given) if hasattr(given, "skipped") else "in memory"

@@ -5,6 +5,7 @@ import pytest
 import tifffile
 from PIL import Image as Picture
 
+import onnx_cte as oc
 from onnx_cte.errors import ImageError
 from onnx_cte.images import Images
 
@@ -185,3 +186,10 @@ def test_names_that_two_channels_share_are_no_names(tmp_path):
     save(tmp_path / "a.ome.tif", 2, 20, 30, **how)
     (line,) = understood(tmp_path)
     assert line.endswith("2 channels x 20 rows x 30 columns")
+
+
+def test_a_ranking_keeps_what_was_understood():
+    images = Images.from_arrays(np.random.default_rng(0).random((2, 30, 40)))
+    model = oc.BlackBox("half", predict=lambda tensor: tensor * 0.5, normalize="none")
+    ranking = oc.rank([model], images, oc.Confidence())
+    assert ranking.provenance["understood"] == list(images.understood)
