@@ -51,7 +51,10 @@ def rankings_of(
         first: dict[str, str] = {}
         for name, reason in itertools.chain.from_iterable(run.failed):
             first.setdefault(name, reason)
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(first.items()))
+        alike: dict[str, list[str]] = {}
+        for name, reason in sorted(first.items()):
+            alike.setdefault(reason, []).append(name)
+        reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in alike.items())
         raise NothingToRank(f"none of {len(first)} models can be used; {reasons}")
     banks = Banks(run)
     rankings = []

@@ -82,7 +82,7 @@ def test_what_cannot_be_used_here_fails_for_every_model_before_it_is_run(place, 
     assert {name for name, _, _ in measured} == {"share"}
     with pytest.raises(OptionError, match="estimator 'labels' cannot be used: install pot"):
         ranked(place, [Share(), Labels(missing="install pot")], strict=True)
-    with pytest.raises(NothingToRank, match="none of 3 models can be used; jumpy: install pot"):
+    with pytest.raises(NothingToRank, match="jumpy, sharp, steady: install pot"):
         ranked(place, [Labels(missing="install pot")])
 
 

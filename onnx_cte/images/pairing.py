@@ -40,7 +40,7 @@ class Pairing:
         # Names as the folders have them say by which rule; one of each rule is enough.
         shown = [f"{name}: {found[0][0]}" for name, found in fitting.items()]
         text = f"labels: {len(fitting)} of {_count(len(self.truth), 'image')} have one"
-        text += f" ({some(shown)})" if shown else ""
+        text += f" ({some(shown, 2)})" if shown else ""
         without = [name for name, found in self.truth.items() if not found]
         several = [name for name, found in self.truth.items() if len(found) > 1]
         for names, what in (
