@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner
 from networks import blur
 from test_runner import write_images
@@ -46,6 +48,22 @@ def test_a_file_says_what_options_say(place):
     assert found.seed == 3
     assert found[0].images == 2
     assert found.provenance["jobs"] == 1
+
+
+def test_a_channel_is_a_number_or_a_name(place):
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 48, 56), np.uint8)
+    how = {"axes": "CYX", "Channel": {"Name": ["DAPI", "GFP"]}}
+    for path in Path("images").iterdir():
+        tifffile.imwrite(path.with_suffix(".ome.tif"), pixels, ome=True, metadata=how)
+        path.unlink()
+    for text, place_of_it in (("channel = 1", 1), ('channel = "DAPI"', 0), ('channel = "1"', 1)):
+        told = ranked(f'{text}\nout = "here"').stderr
+        assert f"; channel {place_of_it} ({['DAPI', 'GFP'][place_of_it]}) is taken" in told
+    assert "channel 1 (GFP) is taken" in ranked('out = "here"', "--channel", "GFP").stderr
+    Path("run.toml").write_text("channel = 1.5")
+    result = call("rank", "models", "images", "--config", "run.toml")
+    assert result.exit_code == 2
+    assert "channel is 1.5: expected a whole number, or a text in quotes" in result.stderr
 
 
 def test_the_command_line_wins(place):
