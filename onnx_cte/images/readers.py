@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from onnx_cte.errors import ImageError
+from onnx_cte.images.czi import open_czi
 from onnx_cte.images.omezarr import open_zarr, state_of
 from onnx_cte.images.pictures import open_picture
 from onnx_cte.images.stored import Stored
@@ -20,6 +21,7 @@ READERS: dict[str, Reader] = {
     ".tif": open_tiff,
     ".tiff": open_tiff,
     ".zarr": open_zarr,
+    ".czi": open_czi,
     **dict.fromkeys(PLUGINS, open_vendor),
 }
 

@@ -1,4 +1,4 @@
-"""Files of microscopes' makers (CZI, ND2, LIF), by the plug-ins of bioio."""
+"""ND2 and LIF, by the plug-ins of bioio."""
 
 import re
 import warnings
@@ -15,14 +15,11 @@ from onnx_cte.images.chunked import Chunks, Deferred, Place
 from onnx_cte.images.stored import Stored
 
 PLUGINS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    # Planes, not z-stacks, are decoded at once; ND2 has no choice, and is in planes.
-    ".czi": ("bioio_czi", {"chunk_dims": ["Y", "X"]}),
     ".nd2": ("bioio_nd2", {}),
-    ".lif": ("bioio_lif", {"chunk_dims": ["Y", "X"]}),
+    ".lif": ("bioio_lif", {"chunk_dims": ["Y", "X"]}),  # planes, not z-stacks, are decoded at once
 }
 """By suffix: the module that reads it, and what its reader is told."""
 
-_TILES = "M"
 _NAMELESS = re.compile(r"Channel:\d+(:\d+)*")  # What bioio calls channels that have no name.
 
 
@@ -39,9 +36,8 @@ def open_vendor(path: Path, colours: bool = True) -> tuple[Stored, ...]:
     Returns
     -------
     tuple of Stored
-        Values as stored, decoded plane by plane, or tile by tile. The tiles of a CZI are put
-        where the stage was; those of a LIF are walked one by one (m), because where they overlap
-        is not known to a pixel.
+        Values as stored, decoded plane by plane. The tiles of a LIF are walked one by one (m):
+        how far they overlap is not known to a pixel.
 
     Raises
     ------
@@ -68,8 +64,7 @@ def open_vendor(path: Path, colours: bool = True) -> tuple[Stored, ...]:
 
 def _stored(reader: Any, scene: int, suffix: str) -> Stored:
     reader.set_scene(scene)
-    tiled = suffix == ".czi" and _TILES in reader.dims.order
-    labelled = reader.mosaic_xarray_dask_data if tiled else reader.xarray_dask_data
+    labelled = reader.xarray_dask_data
     array, dims = labelled.data, [str(dim) for dim in labelled.dims]
     strange = [d for d, n in zip(dims, array.shape, strict=True) if len(d) != 1 and n > 1]
     doubt = f"the axis '{strange[0]}' in its metadata is not known" if strange else ""
