@@ -193,7 +193,9 @@ def test_references_can_be_sent_to_another_process(tree):
 
 
 def test_readers_cover_the_suffixes():
-    assert list(READERS) == [".png", ".jpg", ".jpeg", ".tif", ".tiff"]
+    assert list(READERS) == [
+        *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".zarr", ".czi", ".nd2", ".lif"),
+    ]
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2"])

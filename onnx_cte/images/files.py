@@ -167,7 +167,12 @@ def _before_wildcards(pattern: str) -> str:
 
 def _readable(paths: Sequence[str], where: str, kind: str, nothing: type[CTEError]) -> list[str]:
     """Those with a suffix that has a reader; `nothing` is raised if there are none."""
-    readable = [p for p in paths if Path(p).suffix.lower() in READERS or os.path.isdir(p)]
+    # What was found and is no file is an OME-Zarr image, or a well that a plate should have.
+    readable = [
+        path
+        for path in paths
+        if Path(path).suffix.lower() in READERS or os.path.isdir(path) or not os.path.lexists(path)
+    ]
     if not readable:
         plural = "" if len(paths) == 1 else "s"
         shown = ", ".join(

@@ -43,7 +43,7 @@ def images_in(folder: str | Path) -> list[str]:
     """
     folder = Path(folder)
     try:
-        found = [str(path) for path in _images(folder)]
+        found = [] if is_array(folder) else [str(path) for path in _images(folder)]
     except ImageError:
         found = []
     return found or [str(folder)]
@@ -58,9 +58,9 @@ def _images(folder: Path) -> Iterator[Path]:
             yield from fields or [inside]
     elif "well" in found:
         yield from _fields(folder)
-    elif "multiscales" in found or "bioformats2raw.layout" in found or is_array(folder):
+    elif "multiscales" in found or "bioformats2raw.layout" in found:
         yield folder
-    else:
+    else:  # Arrays in it may be the resolutions of an image of which the metadata are lost.
         for path in sorted(folder.iterdir()):
             if not path.is_symlink() and is_zarr(path):
                 yield from _images(path)
@@ -146,8 +146,9 @@ def series_in(folder: Path) -> list[tuple[Path, Mapping[str, Any], tuple[str, ..
     listed = found.get("multiscales")
     if not listed:
         raise ImageError(
-            "its metadata (.zattrs or zarr.json) describe no OME-Zarr image: no 'multiscales' are "
-            "in them; give the folder of an image, or of a plate"
+            "its metadata (.zattrs or zarr.json) describe no OME-Zarr image: there are no "
+            "'multiscales' in them; give the folder of an image or plate, and see whether hidden "
+            "files (.zattrs) were copied with it"
         )
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
         raise ImageError("its OME-Zarr metadata are broken: 'multiscales' is no list of objects")

@@ -45,6 +45,8 @@ def open_file(path: Path, colours: bool) -> tuple[Stored, ...]:
         If there is no reader for the suffix, or the header cannot be read.
     """
     reader = open_zarr if path.is_dir() else READERS.get(path.suffix.lower())
+    if reader is None and not path.exists():
+        raise ImageError("there is no such file or folder")
     if reader is None:
         raise ImageError(
             f"the suffix '{path.suffix}' is not read; expected one of {', '.join(READERS)}"
