@@ -130,8 +130,8 @@ class Loader:
         cut = [str(region), str(window), None if whole is None else whole.shape]
         data = copied(plane[(..., *region)])
         truth = None if label is None else self._labels(ref, label, layout, len(arrays))
-        hashes = [self._hash(ref.path, data, whole)]
-        hashes += [] if label is None else [self._hash(label[1], truth)]
+        hashes = [self._content(ref.path, data, whole)]
+        hashes += [] if label is None else [self._content(label[1], truth)]
         return Image(
             name=ref.name,
             data=data,
@@ -225,14 +225,16 @@ class Loader:
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def _hash(self, path: Path, *pixels: NDArray[Any] | None) -> str:
-        """sha256 of a file, read once as long as it does not change; of a folder, of the pixels.
+    def _content(self, path: Path, *pixels: NDArray[Any] | None) -> str:
+        """Hash of a file; of a folder (OME-Zarr), of the pixels that were read from it.
 
-        A folder (OME-Zarr) may hold far more than one image depends on, and shows by no date that
-        something in it was written anew.
+        A folder may hold far more than one image depends on, and shows by no date that something
+        in it was written anew.
         """
-        if path.is_dir():
-            return _hash_of(pixels)
+        return _hash_of(pixels) if path.is_dir() else self._hash(path)
+
+    def _hash(self, path: Path) -> str:
+        """sha256 of a file, read once as long as it does not change."""
         state = path.stat()
         *known, digest = self._hashes.get(str(path), (0, 0, ""))
         if known != [state.st_size, state.st_mtime_ns]:
