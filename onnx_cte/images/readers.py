@@ -24,6 +24,7 @@ READERS: dict[str, Reader] = {
     ".czi": open_czi,
     **dict.fromkeys(PLUGINS, open_vendor),
 }
+"""By suffix in small letters. Folders of OME-Zarr images need none."""
 
 
 def open_file(path: Path, colours: bool) -> tuple[Stored, ...]:

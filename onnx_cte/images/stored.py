@@ -274,9 +274,9 @@ def _letters(stored: Stored, axes: str | None, volumes: bool) -> str:
     if axes is None:
         letters = stored.axes.lower()
         if stored.doubt:
-            raise ImageError(
-                f"{_said(stored, letters)}: {stored.doubt}; {_way_out(stored, volumes)}"
-            )
+            planes = {3: "zyx" if volumes else "cyx", 4: "czyx"} if letters[-2:] == "yx" else {}
+            way_out = _way_out(stored, volumes, planes.get(len(letters), ""))
+            raise ImageError(f"{_said(stored, letters)}: {stored.doubt}; {way_out}")
         if "y" not in letters or "x" not in letters:
             missing = " and ".join(a for a in "yx" if a not in letters)
             raise ImageError(f"{_said(stored, letters)}: no {missing}; {_way_out(stored, volumes)}")
