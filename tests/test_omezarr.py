@@ -82,6 +82,23 @@ def test_channels_are_named_as_omero_names_them(tmp_path, version):
     assert "channel 1 (GFP) is taken alone" in line
 
 
+@pytest.mark.parametrize("seed", range(12))
+@BOTH
+def test_any_image_is_what_its_array_is(tmp_path, version, seed):
+    random = np.random.default_rng(seed)
+    letters = "".join(one for one in "tcz" if random.random() < 0.6) + "yx"
+    shape = (*random.integers(1, 4, len(letters) - 2), *random.integers(5, 30, 2))
+    array = noise(*shape, seed=seed)
+    chunks = tuple(int(random.integers(1, length + 1)) for length in shape)
+    write_image(tmp_path / "a.zarr", version, array, letters, chunks)
+    ours = loaded(Images(tmp_path))
+    theirs = loaded(Images.from_arrays([array], names=["a.zarr"], axes=letters))
+    assert list(ours) == list(theirs)
+    for one, other in zip(ours.values(), theirs.values(), strict=True):
+        assert one.axes == other.axes
+        np.testing.assert_array_equal(one.data, other.data)
+
+
 @pytest.mark.parametrize("axis", [{"name": "c", "type": "channel"}, "c", {"name": "C"}])
 def test_axes_are_known_by_type_or_name(axis):
     said = {"axes": [axis, {"name": "y", "type": "space"}, {"name": "x"}]}
@@ -239,6 +256,16 @@ def test_labels_inside_the_image_belong_to_it(tmp_path, version):
     np.testing.assert_array_equal(next(iter(one)).load().truth, found["a"])
     whole = Images(tmp_path / "a.zarr", truth=tmp_path / "a.zarr" / "labels")
     np.testing.assert_array_equal(next(iter(whole)).load().truth, found["a"])
+
+
+def test_of_several_labels_of_an_image_none_is_taken(tmp_path):
+    folder = write_image(tmp_path / "a.zarr", "0.5", noise(8, 9), "yx")
+    write_group(folder / "labels", "0.5", {"labels": ["cells", "nuclei"]})
+    for name in ("cells", "nuclei"):
+        write_image(folder / "labels" / name, "0.5", noise(8, 9, high=5), "yx")
+    (ref,) = Images(folder, truth=folder / "labels")
+    with pytest.raises(ImageError, match=r"2 label images fit 'a.zarr', .* a.zarr/labels/cells, a"):
+        ref.load()
 
 
 @BOTH
@@ -520,6 +547,16 @@ def test_bare_arrays(tmp_path):
     reason = refusal(Images(tmp_path / "deep.zarr"))
     assert "a Zarr array without OME metadata does not say what its dimensions are" in reason
     assert len(loaded(Images(tmp_path / "deep.zarr", axes="zyx"))) == 3
+
+
+def test_a_folder_of_pictures_may_be_named_after_a_plate(tmp_path):
+    plate(tmp_path / "images" / "p.zarr", "0.4", wells=("B/03",))
+    for field in "01":
+        place = tmp_path / "masks" / "p.zarr" / "B" / "03" / f"{field}_labels.tif"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(place, np.full((8, 8), int(field) + 1, np.uint16))
+    images = Images(tmp_path / "images", truth=tmp_path / "masks")
+    assert [ref.load().truth[0, 0] for ref in images] == [1, 2]
 
 
 def test_an_empty_folder_still_holds_no_image(tmp_path):

@@ -24,10 +24,10 @@ class Images:
 
     Iterating gives an `ImageRef` for every plane: for each file (PNG, JPEG, TIFF with its OME and
     ImageJ dialects; CZI, ND2 and LIF; the suffixes are those of `READERS`) and each folder that is
-    an OME-Zarr image, each slice of a stack, and each window of a large plane. ``ref.load()`` reads it. The images are always "yx" or "cyx"; depth, time and
-    pages are walked slice by slice. With ``volumes=True`` depth is kept whole: there is an
-    `ImageRef` for every z-stack, and images are "zyx" or "czyx". Iterating again gives the same
-    references.
+    an OME-Zarr image, each slice of a stack, and each window of a large plane. ``ref.load()`` reads
+    it. The images are always "yx" or "cyx"; depth, time and pages are walked slice by slice. With
+    ``volumes=True`` depth is kept whole: there is an `ImageRef` for every z-stack, and images are
+    "zyx" or "czyx". Iterating again gives the same references.
 
     Parameters
     ----------

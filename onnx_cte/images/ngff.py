@@ -12,18 +12,27 @@ SUFFIX = ".zarr"
 MARKS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 """Files by which a folder is known as a Zarr group or array, of version 3 or 2."""
 
+_PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _LETTERS = {"time": "T", "channel": "C"}
 _IMPLICIT = "TCZYX"  # Axes of versions 0.1 and 0.2, which name none.
 _VERSIONS_WITHOUT_AXES = ("0.1", "0.2")
 
 
 def is_zarr(folder: str | Path) -> bool:
-    """Whether a path is a folder with Zarr's suffix, or with one of its files in it."""
+    """Whether a path is a folder with one of Zarr's files in it, or with its suffix.
+
+    One that has the suffix alone may have lost those files, which is told when it is read; but a
+    folder of pictures of other formats, named after what they were made of, is none.
+    """
     path = os.fspath(folder)
     if not os.path.isdir(path):
         return False
-    marked = any(os.path.isfile(os.path.join(path, mark)) for mark in MARKS)
-    return marked or path.rstrip("/\\").lower().endswith(SUFFIX)
+    if any(os.path.isfile(os.path.join(path, mark)) for mark in MARKS):
+        return True
+    if not path.rstrip("/\\").lower().endswith(SUFFIX):
+        return False
+    below = (name for _, _, names in os.walk(path) for name in names)
+    return not any(name.lower().endswith(_PICTURES) for name in below)
 
 
 def images_in(folder: str | Path) -> list[str]:
