@@ -11,8 +11,7 @@ from makers_files import czi_of, name_scenes, write_czi, write_lif, write_nd2
 from ngff_files import write_image
 
 from onnx_cte.errors import ImageError
-from onnx_cte.images import Images, windows
-from onnx_cte.images.czi import _channel_names
+from onnx_cte.images import Images, czi, windows
 
 ROWS, COLUMNS = 20, 30
 
@@ -88,18 +87,18 @@ class TestCZI:
             np.testing.assert_array_equal(image.data, scene)
 
     def test_a_plane_needs_its_own_tiles_alone(self, tmp_path, monkeypatch):
-        from pylibCZIrw import czi
+        from pylibCZIrw.czi import CziReader
 
         array = noise(3, ROWS, COLUMNS)
         czi_of(tmp_path / "a.czi", array, "zyx")
         read = []
-        original = czi.CziReader.read
+        original = CziReader.read
 
         def spied(self, roi=None, plane=None, **how):
             read.append((tuple(roi), plane["Z"]))
             return original(self, roi=roi, plane=plane, **how)
 
-        monkeypatch.setattr(czi.CziReader, "read", spied)
+        monkeypatch.setattr(CziReader, "read", spied)
         np.testing.assert_array_equal(list(Images(tmp_path))[2].load().data, array[2])
         assert read == [((0, 0, COLUMNS, ROWS), 2)]
 
@@ -124,6 +123,15 @@ class TestCZI:
         ((_, reason),) = Images(tmp_path).skipped
         assert "its pixels are Bgr24, Gray8; expected one of" in reason
         assert "export it as OME-TIFF" in reason
+
+    def test_a_header_that_promises_more_than_fits_is_told(self, tmp_path):
+        box = {"T": (0, 2**31), "C": (0, 1), "Z": (0, 1), "X": (0, 50), "Y": (-5, 35)}
+        said = f"promises {2**31} planes of 40 x 50 pixels, but the file has 20000 bytes"
+        with pytest.raises(ImageError, match=said):
+            czi._check_size(box, 20_000)
+        with pytest.raises(ImageError, match="header is broken"):
+            czi._check_size({**box, "T": (0, 1), "X": (0, 2**30)}, 20_000)
+        czi._check_size({**box, "T": (0, 900), "X": (0, 2**20), "Y": (0, 2**10)}, 20_000)
 
     def test_labels_and_fingerprint(self, tmp_path):
         labels = noise(3, ROWS, COLUMNS, high=9)
@@ -364,4 +372,4 @@ def test_an_axis_that_is_not_known_is_told(tmp_path, monkeypatch):
     ],
 )
 def test_names_of_channels_in_the_metadata_of_a_czi(metadata, names):
-    assert _channel_names(metadata) == names
+    assert czi._channel_names(metadata) == names

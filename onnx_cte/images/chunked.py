@@ -56,12 +56,11 @@ class Chunks:
         """For each dimension the chunks in which some of the wanted indices lie."""
         found = []
         for edges, indices in zip(self.edges, wanted, strict=True):
-            touched = [
-                number
-                for number, (start, stop) in enumerate(pairwise(edges))
-                if _within(indices, start, stop)
-            ]
-            found.append(touched)
+            # Most of the chunks, of many planes, are out of the question.
+            first = bisect_right(edges, indices[0]) - 1 if indices else 0
+            last = bisect_right(edges, indices[-1]) if indices else 0
+            near = enumerate(pairwise(edges[first : last + 1]), start=first)
+            found.append([n for n, (start, stop) in near if _within(indices, start, stop)])
         return found
 
     def cut(self, wanted: Sequence[range]) -> NDArray[Any]:

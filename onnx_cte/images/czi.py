@@ -1,6 +1,7 @@
 """CZI, by pylibCZIrw, the binding that Zeiss maintain."""
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -57,7 +58,8 @@ def open_czi(path: Path, colours: bool = True) -> tuple[Stored, ...]:
         ) from error
     with czi.open_czi(str(path)) as file:
         box = dict(file.total_bounding_box_no_pyramid)
-        kinds = {file.pixel_types[channel] for channel in range(box["C"][0], box["C"][1])}
+        _check_size(box, path.stat().st_size)
+        kinds = {file.get_channel_pixel_type(channel) for channel in range(*box["C"])}
         scenes = file.scenes_bounding_rectangle_no_pyramid
         names = _channel_names(file.raw_metadata)
     unread = sorted(kinds - set(_PIXELS))
@@ -78,6 +80,21 @@ def open_czi(path: Path, colours: bool = True) -> tuple[Stored, ...]:
         _stored(path, scene, tuple(place), walked, samples == {3}, dtype, names)
         for scene, place in places.items()
     )
+
+
+def _check_size(box: Mapping[str, tuple[int, int]], size: int) -> None:
+    """Stop on a header that promises far more than a file of so many bytes can hold.
+
+    Planes may be missing, tiles far apart and well compressed; but no plane takes less than 32
+    bytes, and no 2**12 pixels less than one.
+    """
+    planes = prod(stop - start for d, (start, stop) in box.items() if d not in "XYS")
+    rows, columns = (box[d][1] - box[d][0] for d in "YX")
+    if planes > 1000 + size // 32 or rows * columns > 2**30 + 2**12 * size:
+        raise ImageError(
+            f"its header is broken: it promises {planes} planes of {rows} x {columns} pixels, but "
+            f"the file has {size} bytes"
+        )
 
 
 def _order(dimension: str) -> tuple[int, str]:
