@@ -168,6 +168,9 @@ def test_the_current_folder_may_be_an_image(tmp_path, version, monkeypatch):
     write_image(tmp_path / "a.zarr", version, noise(8, 8), "yx")
     monkeypatch.chdir(tmp_path / "a.zarr")
     assert names(Images(".")) == ["a.zarr"]
+    monkeypatch.chdir(tmp_path)
+    for pattern in ("./**", "**", "./*", "*.zarr/", "./a.zarr/../*"):
+        assert names(Images(pattern)) == ["a.zarr"]
 
 
 def plate(folder, version, wells=("B/03", "B/04"), fields=("0", "1")):

@@ -146,16 +146,11 @@ def _walk(folder: str) -> list[str]:
 
 def _matches(pattern: str) -> list[str]:
     """Files and OME-Zarr images that fit a glob, sorted; none of the files in an image."""
-    found = sorted(glob.glob(pattern, recursive=True), key=lambda path: Path(path).parts)
+    found = sorted(map(Path, glob.glob(pattern, recursive=True)), key=lambda path: path.parts)
     zarrs = {path for path in found if is_zarr(path)}
-    inside = {p for p in found if any(os.fspath(up) in zarrs for up in Path(p).parents)}
-    kept = [path for path in found if path not in inside]
-    return [
-        image
-        for path in kept
-        if path in zarrs or os.path.isfile(path)
-        for image in (images_in(path) if path in zarrs else [path])
-    ]
+    outer = (path for path in found if not zarrs.intersection(path.parents))
+    listed = (images_in(p) if p in zarrs else [str(p)] * p.is_file() for p in outer)
+    return [image for images in listed for image in images]
 
 
 def _before_wildcards(pattern: str) -> str:
