@@ -40,6 +40,8 @@ class Extra:
 
 EXTRAS: Mapping[str, Extra] = {
     "formats": Extra(("imagecodecs",), "to read every TIFF compression there is"),
+    "zarr": Extra(("zarr",), "to read OME-Zarr"),
+    "bioio": Extra(("bioio-nd2", "bioio-lif", "pylibCZIrw"), "to read ND2, LIF and CZI"),
     "transport": Extra(("POT",), "for the estimator otce"),
     "pandas": Extra(("pandas",), "for rankings as data frames, Ranking.to_frame()"),
 }

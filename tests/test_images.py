@@ -130,10 +130,10 @@ def test_nothing_found_says_where_what_and_what_else_is_there(tmp_path):
     with pytest.raises(NothingToRank, match=r"no image in folder '.*': looked for \.png \.jpg "):
         Images(tmp_path)
     for name in "dcba":
-        (tmp_path / f"{name}.czi").touch()
-    with pytest.raises(NothingToRank, match=r"4 other files \(a.czi, b.czi, c.czi, ...\)"):
+        (tmp_path / f"{name}.oir").touch()
+    with pytest.raises(NothingToRank, match=r"4 other files \(a.oir, b.oir, c.oir, ...\)"):
         Images(tmp_path)
-    with pytest.raises(NothingToRank, match=r"a\*': looked for .* found 1 other file \(a.czi\)$"):
+    with pytest.raises(NothingToRank, match=r"a\*': looked for .* found 1 other file \(a.oir\)$"):
         Images(f"{tmp_path}/a*")
     with pytest.raises(NothingToRank, match=r"0 other files$"):
         Images(f"{tmp_path}/x*.png")
@@ -193,7 +193,9 @@ def test_references_can_be_sent_to_another_process(tree):
 
 
 def test_readers_cover_the_suffixes():
-    assert list(READERS) == [".png", ".jpg", ".jpeg", ".tif", ".tiff"]
+    assert list(READERS) == [
+        *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".zarr", ".czi", ".nd2", ".lif"),
+    ]
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2"])

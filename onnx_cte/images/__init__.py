@@ -23,11 +23,11 @@ class Images:
     """Images to rank on, found at once, read one at a time.
 
     Iterating gives an `ImageRef` for every plane: for each file (PNG, JPEG, TIFF with its OME and
-    ImageJ dialects; the suffixes are those of `READERS`), each slice of a stack, and each window
-    of a large plane. ``ref.load()`` reads it. The images are always "yx" or "cyx"; depth, time and
-    pages are walked slice by slice. With ``volumes=True`` depth is kept whole: there is an
-    `ImageRef` for every z-stack, and images are "zyx" or "czyx". Iterating again gives the same
-    references.
+    ImageJ dialects; CZI, ND2 and LIF; the suffixes are those of `READERS`) and each folder that is
+    an OME-Zarr image, each slice of a stack, and each window of a large plane. ``ref.load()`` reads
+    it. The images are always "yx" or "cyx"; depth, time and pages are walked slice by slice. With
+    ``volumes=True`` depth is kept whole: there is an `ImageRef` for every z-stack, and images are
+    "zyx" or "czyx". Iterating again gives the same references.
 
     Parameters
     ----------
@@ -35,7 +35,8 @@ class Images:
         A folder (walked with all below it, in sorted order; hidden files, and files with other
         suffixes, are passed over), a glob such as "plate7/*.tif" (``**`` allowed), a file, a text
         file (``.txt``) that names one of these a line, relative to its own folder, or several of
-        those.
+        those. The folder of an OME-Zarr image is one image, wherever it is found; each field of a
+        plate is one.
     truth : str, path, or iterable of those, optional
         Label images, for evaluating: whole numbers, 0 for background. They pair with images by
         path without suffix, with endings as ``_mask`` or ``-labels`` (see
@@ -47,7 +48,7 @@ class Images:
         any case: "zyxc". None: what the file says, and an error where that leaves a doubt. For
         labels, c is left out; where the number of dimensions does not agree, their file decides.
     channel : int or str, optional
-        Take this channel alone, counted from 0, or by its name, where OME metadata name channels.
+        Take this channel alone, counted from 0, or by its name, where metadata name channels.
         None: all of them.
     only : str or iterable of str, optional
         Only these files: their names as the ranking has them (the path below `source`), with or
@@ -77,7 +78,8 @@ class Images:
     Notes
     -----
     Listing reads headers only. Loading holds one file: of an uncompressed TIFF only what is asked
-    for is read; of other files the plane (PNG, JPEG: the image) is decoded as a whole, in its own
+    for is read; of OME-Zarr and CZI the chunks below it, of which 2**28 bytes are kept, of ND2 and
+    LIF the plane; of other files the plane (PNG, JPEG: the image) is decoded as a whole, in its own
     dtype, and kept until the next is, so that its windows are cut from one decoding. A plane of
     more than 2**23 pixels is walked in windows of 2048 x 2048 with 128 pixels of context; volumes
     are always one piece, of which nothing is kept once it is loaded.

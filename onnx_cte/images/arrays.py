@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx_cte.errors import ImageError, LabelsError, OptionError
 from onnx_cte.images.labels import as_labels
 from onnx_cte.images.loading import check_pixels, copied, plane_of
-from onnx_cte.images.stored import Layout, Stored, lay_out, stated
+from onnx_cte.images.stored import Layout, Pixels, Stored, lay_out, stated
 from onnx_cte.images.windows import Box, box_name, boxes, surroundings, thinned
 from onnx_cte.types import Image
 
@@ -177,7 +177,7 @@ def _stored(array: Any, axes: str) -> Stored:
     return Stored(tuple(array.shape), axes.upper(), read)
 
 
-def _taken(held: Held, index: tuple[int, ...]) -> NDArray[Any]:
+def _taken(held: Held, index: tuple[int, ...]) -> Pixels:
     stored, layout = held
     return plane_of(layout, stored, index)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onnx_cte.errors import CTEError
+from onnx_cte.images.ngff import images_in, is_zarr, outside
 from onnx_cte.images.readers import READERS
 
 Place = str | os.PathLike[str]
@@ -67,16 +68,18 @@ def find(source: Source, kind: str, nothing: type[CTEError]) -> Found:
     paths: list[str] = []
     absent: list[str] = []
     for text in places:
-        if os.path.isdir(text):
+        if is_zarr(text):
+            roots.append(outside(text))
+            paths += images_in(text)
+        elif os.path.isdir(text):
             roots.append(text)
             paths += _readable(_walk(text), f"folder '{text}'", kind, nothing)
         elif os.path.exists(text):
             roots.append(os.path.dirname(text))
             paths.append(text)
         elif glob.has_magic(text):
-            roots.append(_before_wildcards(text))
-            matches = sorted(p for p in glob.glob(text, recursive=True) if os.path.isfile(p))
-            paths += _readable(matches, f"'{text}'", kind, nothing)
+            roots.append(outside(_before_wildcards(text)))
+            paths += _readable(_matches(text), f"'{text}'", kind, nothing)
         else:
             roots.append(os.path.dirname(text))
             absent.append(text)
@@ -122,7 +125,7 @@ def _name(path: str, root: str) -> str:
 
 
 def _walk(folder: str) -> list[str]:
-    """Every file below a folder, sorted; links are followed, but not in circles."""
+    """Every file and OME-Zarr image below a folder, sorted; links are followed, not in circles."""
     files: list[str] = []
     seen: set[str] = set()
     for here, folders, names in os.walk(folder, followlinks=True):
@@ -132,10 +135,22 @@ def _walk(folder: str) -> list[str]:
             folders.clear()
             continue
         seen.add(real)
+        zarrs = [name for name in folders if is_zarr(os.path.join(here, name))]
+        folders[:] = [name for name in folders if name not in zarrs]
+        files += [image for name in zarrs for image in images_in(os.path.join(here, name))]
         visible = (os.path.join(here, name) for name in names if not name.startswith("."))
         # A pipe or a device would never end; a broken link is kept, to be listed as skipped.
         files += [path for path in visible if os.path.isfile(path) or os.path.islink(path)]
     return sorted(files, key=lambda path: Path(path).parts)
+
+
+def _matches(pattern: str) -> list[str]:
+    """Files and OME-Zarr images that fit a glob, sorted; none of the files in an image."""
+    found = sorted(map(Path, glob.glob(pattern, recursive=True)), key=lambda path: path.parts)
+    zarrs = {path for path in found if is_zarr(path)}
+    outer = (path for path in found if not zarrs.intersection(path.parents))
+    listed = (images_in(p) if p in zarrs else [str(p)] * p.is_file() for p in outer)
+    return [image for images in listed for image in images]
 
 
 def _before_wildcards(pattern: str) -> str:
@@ -147,7 +162,12 @@ def _before_wildcards(pattern: str) -> str:
 
 def _readable(paths: Sequence[str], where: str, kind: str, nothing: type[CTEError]) -> list[str]:
     """Those with a suffix that has a reader; `nothing` is raised if there are none."""
-    readable = [path for path in paths if Path(path).suffix.lower() in READERS]
+    # What was found and is no file is an OME-Zarr image, or a well that a plate should have.
+    readable = [
+        path
+        for path in paths
+        if Path(path).suffix.lower() in READERS or os.path.isdir(path) or not os.path.lexists(path)
+    ]
     if not readable:
         plural = "" if len(paths) == 1 else "s"
         shown = ", ".join(

@@ -71,8 +71,14 @@ def _grouped(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[
 
 
 def _stem(name: str) -> str:
-    """The path without its suffix, of which ".ome.tif" is one."""
-    stem = str(PurePosixPath(name).with_suffix(""))
+    """The path without its suffix, of which ".ome.tif" is one; of labels in an OME-Zarr image, its.
+
+    Those lie below the image, as in "a.zarr/labels/nuclei".
+    """
+    path = PurePosixPath(name)
+    if path.parent.name == "labels" and any(p.suffix.lower() == ".zarr" for p in path.parents):
+        path = path.parents[1]
+    stem = str(path.with_suffix(""))
     return stem[:-4] if stem.lower().endswith(".ome") else stem
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.errors import ImageError
+from onnx_cte.images.chunked import Deferred
 from onnx_cte.images.labels import as_labels
 from onnx_cte.images.readers import OneFile, unreadable
-from onnx_cte.images.stored import Layout, Stored, changed, lay_out, native
+from onnx_cte.images.stored import Layout, Pixels, Stored, changed, lay_out, native
 from onnx_cte.images.windows import Box, surroundings, thinned
 from onnx_cte.types import Image
 
@@ -127,20 +128,26 @@ class Loader:
             whole = self._thinned(ref, plane)
         label = self._label_of(ref)
         cut = [str(region), str(window), None if whole is None else whole.shape]
+        data = copied(plane[(..., *region)])
+        truth = None if label is None else self._labels(ref, label, layout, len(arrays))
+        hashes = [self._content(ref.path, data, whole)]
+        hashes += [] if label is None else [self._content(label[1], truth)]
         return Image(
             name=ref.name,
-            data=copied(plane[(..., *region)]),
+            data=data,
             axes=layout.axes,
-            truth=None if label is None else self._labels(ref, label, layout, len(arrays)),
+            truth=truth,
             group=ref.group,
-            fingerprint=self._fingerprint(ref, label, cut),
+            fingerprint=self._fingerprint(ref, hashes, cut),
             window=window,
             whole=whole,
         )
 
-    def _thinned(self, ref: ImageRef, plane: NDArray[Any]) -> NDArray[Any]:
+    def _thinned(self, ref: ImageRef, plane: Pixels) -> NDArray[Any]:
         """The whole plane, thinned once for all its windows."""
-        key = (self._image.key, ref.part, ref.index)
+        # Chunks may have been written anew, which their file, or folder, as a whole does not show.
+        state = plane.state() if isinstance(plane, Deferred) else None
+        key = (self._image.key, ref.part, ref.index, state)
         if self._whole is None or self._whole[0] != key:
             self._whole = None
             self._whole = (key, copied(thinned(plane)))
@@ -206,16 +213,25 @@ class Loader:
             return image.letters if {"y", "x"} <= set(image.letters) else None
         return None
 
-    def _fingerprint(self, ref: ImageRef, label: tuple[str, Path] | None, cut: object) -> str:
-        """Of all that determines the image: files, slice, how it is cut, options."""
+    def _fingerprint(self, ref: ImageRef, hashes: list[str], cut: object) -> str:
+        """Of all that determines the image: it and its labels, slice, how it is cut, options."""
+        image, *label = hashes
         parts = [
-            self._hash(ref.path),
+            image,
             [ref.part, ref.index, cut],
             [self.axes, self.channel],
-            None if label is None else self._hash(label[1]),
+            label[0] if label else None,
             *(["volume"] if self.volumes else []),
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def _content(self, path: Path, *pixels: NDArray[Any] | None) -> str:
+        """Hash of a file; of a folder (OME-Zarr), of the pixels that were read from it.
+
+        A folder may hold far more than one image depends on, and shows by no date that something
+        in it was written anew.
+        """
+        return _hash_of(pixels) if path.is_dir() else self._hash(path)
 
     def _hash(self, path: Path) -> str:
         """sha256 of a file, read once as long as it does not change."""
@@ -228,7 +244,18 @@ class Loader:
         return digest
 
 
-def plane_of(layout: Layout, stored: Stored, index: tuple[int, ...]) -> NDArray[Any]:
+def _hash_of(arrays: Iterable[NDArray[Any] | None]) -> str:
+    """sha256 of arrays, with what they are."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        if array is not None:
+            digest.update(f"{array.dtype.str} {array.shape} ".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        digest.update(b";")
+    return digest.hexdigest()
+
+
+def plane_of(layout: Layout, stored: Stored, index: tuple[int, ...]) -> Pixels:
     """A slice or volume, whatever the library raises on a broken file turned to ImageError."""
     try:
         return layout.plane(stored, index)
@@ -236,7 +263,7 @@ def plane_of(layout: Layout, stored: Stored, index: tuple[int, ...]) -> NDArray[
         raise unreadable(error) from error
 
 
-def copied(array: NDArray[Any]) -> NDArray[Any]:
+def copied(array: Pixels) -> NDArray[Any]:
     """A copy that neither keeps the decoded file alive nor can change it."""
     try:
         return native(array)

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from onnx_cte.errors import ImageError
+from onnx_cte.images.czi import open_czi
+from onnx_cte.images.omezarr import open_zarr, state_of
 from onnx_cte.images.pictures import open_picture
 from onnx_cte.images.stored import Stored
 from onnx_cte.images.tiff import open_tiff
+from onnx_cte.images.vendor import PLUGINS, open_vendor
 
 Reader = Callable[[Path, bool], tuple[Stored, ...]]
 """From a file, and whether palettes are turned to colours, to the arrays in it: headers only."""
@@ -17,11 +20,15 @@ READERS: dict[str, Reader] = {
     ".jpeg": open_picture,
     ".tif": open_tiff,
     ".tiff": open_tiff,
+    ".zarr": open_zarr,
+    ".czi": open_czi,
+    **dict.fromkeys(PLUGINS, open_vendor),
 }
+"""By suffix in small letters. Folders of OME-Zarr images need none."""
 
 
 def open_file(path: Path, colours: bool) -> tuple[Stored, ...]:
-    """The arrays of a file, by its suffix in any case.
+    """The arrays of a file, by its suffix in any case; a folder is OME-Zarr, whatever its name.
 
     Parameters
     ----------
@@ -38,7 +45,9 @@ def open_file(path: Path, colours: bool) -> tuple[Stored, ...]:
     ImageError
         If there is no reader for the suffix, or the header cannot be read.
     """
-    reader = READERS.get(path.suffix.lower())
+    reader = open_zarr if path.is_dir() else READERS.get(path.suffix.lower())
+    if reader is None and not path.exists():
+        raise ImageError("there is no such file or folder")
     if reader is None:
         raise ImageError(
             f"the suffix '{path.suffix}' is not read; expected one of {', '.join(READERS)}"
@@ -82,7 +91,7 @@ class OneFile:
     Attributes
     ----------
     key : (path, size, modification time in ns) or None
-        Of the file that is open.
+        Of the file that is open; of the metadata of a folder.
     """
 
     def __init__(self, colours: bool) -> None:
@@ -94,9 +103,10 @@ class OneFile:
         """The arrays of a file; what the file before it had decoded is dropped."""
         try:
             state = path.stat()
+            known = state_of(path) if path.is_dir() else (state.st_size, state.st_mtime_ns)
         except OSError as error:
             raise unreadable(error) from error
-        key = (path, state.st_size, state.st_mtime_ns)
+        key = (path, *known)
         if key != self.key:
             self.drop()
             self._arrays = open_file(path, self._colours)

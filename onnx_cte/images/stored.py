@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_cte.errors import ImageError, OptionError
+from onnx_cte.images.chunked import Deferred
 
 LETTERS = "yxczt"
 """What `axes` may be made of: rows, columns, channels, depth, time."""
@@ -26,6 +27,10 @@ MOST = 2**42
 """More numbers than this are not in any file: a broken header, whose planes are not listed."""
 
 
+Pixels = NDArray[Any] | Deferred
+"""Stored pixels: at hand, or read when they are cut."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """An array in a file, of which only the header was read.
@@ -39,7 +44,8 @@ class Stored:
         of unknown meaning), ...
     read : callable
         From {dimension: index} to the array without these dimensions, in any byte order: a view
-        that must not be written to, of the file itself where it is stored plainly.
+        that must not be written to, of the file itself where it is stored plainly; where it lies
+        in chunks, it is not read before it is cut.
     doubt : str
         Why `axes` cannot be trusted; empty: they can.
     says : str
@@ -50,7 +56,7 @@ class Stored:
 
     shape: tuple[int, ...]
     axes: str
-    read: Callable[[Mapping[int, int]], NDArray[Any]]
+    read: Callable[[Mapping[int, int]], Pixels]
     doubt: str = ""
     says: str = "its header"
     channels: tuple[str, ...] = ()
@@ -114,7 +120,7 @@ class Layout:
         """The index as shown in names: ["t=0", "z=3"]."""
         return [f"{name}={i}" for (name, _), i in zip(self.walked, index, strict=True)]
 
-    def plane(self, stored: Stored, index: tuple[int, ...]) -> NDArray[Any]:
+    def plane(self, stored: Stored, index: tuple[int, ...]) -> Pixels:
         """One slice, or volume, in `axes`, read only as far as it must be; not to be written to."""
         if len(index) != len(self.walked):
             raise changed()
@@ -267,13 +273,13 @@ def _letters(stored: Stored, axes: str | None, volumes: bool) -> str:
     """A small letter a dimension; a blank for what the user left out because its length is 1."""
     if axes is None:
         letters = stored.axes.lower()
+        if stored.doubt:
+            planes = {3: "zyx" if volumes else "cyx", 4: "czyx"} if letters[-2:] == "yx" else {}
+            way_out = _way_out(stored, volumes, planes.get(len(letters), ""))
+            raise ImageError(f"{_said(stored, letters)}: {stored.doubt}; {way_out}")
         if "y" not in letters or "x" not in letters:
             missing = " and ".join(a for a in "yx" if a not in letters)
             raise ImageError(f"{_said(stored, letters)}: no {missing}; {_way_out(stored, volumes)}")
-        if stored.doubt:
-            raise ImageError(
-                f"{_said(stored, letters)}: {stored.doubt}; {_way_out(stored, volumes)}"
-            )
         return letters
     if len(axes) == len(stored.shape):
         return axes
@@ -311,6 +317,6 @@ def _way_out(stored: Stored, volumes: bool, likely: str = "") -> str:
     return f"state what its dimensions are, as in axes='{example}' (--axes {example})"
 
 
-def native(array: NDArray[Any]) -> NDArray[Any]:
+def native(array: Pixels) -> NDArray[Any]:
     """A plain, contiguous copy in this machine's byte order, which owns its memory."""
     return np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True, subok=False)

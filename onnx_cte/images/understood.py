@@ -8,7 +8,7 @@ from onnx_cte.images.stored import Layout, Stored
 Array = tuple[str, Stored, Layout]
 """Name of the file, an array in it, and how it is taken."""
 
-_WORDS = {"z": "z", "t": "times", "page": "pages"}
+_WORDS = {"z": "z", "t": "times", "page": "pages", "m": "tiles"}
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Understood:
         text += f" (and {others} other size{'s' * (others > 1)})" if others else ""
         walked = [name.rstrip("0123456789") for name, _ in layout.walked]
         if walked:
-            each = " and ".join({"t": "time", "page": "page"}.get(name, name) for name in walked)
+            each = " and ".join({"t": "time", "m": "tile"}.get(name, name) for name in walked)
             text += f"; every {each} is {'a volume' if layout.volumes else 'a plane'} by itself"
         text += _channels(stored, layout)
         if "page" in walked:

@@ -5,6 +5,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from onnx_cte.images.stored import Pixels
+
 LARGE = 2**23
 """Planes of more pixels than this are walked in windows."""
 WINDOW = 2048
@@ -84,17 +86,17 @@ def surroundings(box: Box) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     return region, (slice(top - high, bottom - high), slice(left - wide, right - wide))
 
 
-def thinned(plane: NDArray[Any]) -> NDArray[Any]:
+def thinned(plane: Pixels) -> NDArray[Any]:
     """Every n-th row and column, n the smallest that leaves at most `THIN` pixels a channel.
 
     Parameters
     ----------
-    plane : ndarray, shape (..., H, W)
+    plane : ndarray or Deferred, shape (..., H, W)
 
     Returns
     -------
     ndarray
-        A view.
+        A view of an ndarray; of what lies in chunks, each is read once.
     """
     rows, columns = plane.shape[-2:]
     step = max(ceil((rows * columns / THIN) ** 0.5), 1)
