@@ -10,7 +10,7 @@ import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,30 @@ from onnx_cte.errors import DescriptorError, OptionError
 if TYPE_CHECKING:
     from bioimageio.spec.model.v0_5 import ModelDescr
 
+DESCRIPTIONS = ("bioimageio.yaml", "rdf.yaml", "model.yaml")
+DESCRIPTIONS += tuple(f"{name.removesuffix('yaml')}yml" for name in DESCRIPTIONS)
+"""What a description is called, or ends in after a dot, as in ``unet.rdf.yaml``; the zoo's own
+library takes no ``.yml``, and people write it."""
+
 _SHOWN = 3  # errors of an invalid description: the first ones, the rest often follows from them
 _WIDTH = 160  # letters of each of them
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError)
+
+
+def description_among(names: Iterable[str]) -> str | None:
+    """The name of the description among the files of a folder, as the zoo would choose it.
+
+    Examples
+    --------
+    >>> description_among(["weights.onnx", "unet.rdf.yaml"]), description_among(["notes.yaml"])
+    ('unet.rdf.yaml', None)
+    """
+    found = sorted(names)
+    for known in DESCRIPTIONS:
+        for name in found:
+            if name == known or name.endswith(f".{known}"):
+                return name
+    return None
 
 
 def read_package(path: Path | str, workdir: Path | None = None) -> ModelDescription:
@@ -108,19 +129,14 @@ def unpack(archive: Path, into: Path) -> Path:
 
 def _find(path: Path, package: str) -> Path:
     """The description: the path itself, in the folder, or in the only folder within."""
-    from bioimageio.spec.utils import identify_bioimageio_yaml_file_name
-
     if path.is_file():
         return path
     if not path.is_dir():
         raise DescriptorError(f"{path}: there is no such file or folder")
     inner = [p for p in path.iterdir() if p.is_dir() and p.name != "__MACOSX"]
     for folder in [path, *(inner if len(inner) == 1 else [])]:
-        names = sorted(p.name for p in folder.iterdir() if p.is_file())
-        try:
-            return folder / identify_bioimageio_yaml_file_name(names)
-        except ValueError:
-            continue
+        if name := description_among(p.name for p in folder.iterdir() if p.is_file()):
+            return folder / name
     raise DescriptorError(
         f"{package}: no model description; expected a file bioimageio.yaml or rdf.yaml"
     )

@@ -1,7 +1,7 @@
 """What an ONNX file says of itself: its inputs, its outputs and the files it consists of."""
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import onnx
@@ -118,7 +118,14 @@ def _external_files(path: Path, model: Any) -> tuple[Path, ...]:
     found = set()
     for tensor in _tensors(model.graph):
         if uses_external_data(tensor):
-            found.add(path.parent / ExternalDataInfo(tensor).location)
+            place = PurePosixPath(str(ExternalDataInfo(tensor).location).replace("\\", "/"))
+            if place.is_absolute() or ".." in place.parts or ":" in place.as_posix():
+                raise GraphError(
+                    f"{path.name}: its weights are said to be in '{place}', outside its own "
+                    "folder, and are not read from there; export it again, with the file of "
+                    "weights beside it"
+                )
+            found.add(path.parent / place)
     for file in sorted(found):
         if not file.is_file():
             raise GraphError(

@@ -4,13 +4,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from onnx_cte.descriptor.package import DESCRIPTIONS, description_among
 from onnx_cte.errors import NothingToRank, OptionError, unknown_name
 from onnx_cte.postprocessing import as_decoder
 from onnx_cte.preprocessing import named_steps
 from onnx_cte.segmenters.onnx_model import TILE_LIMIT, OnnxModel
 from onnx_cte.types import Decoder
 
-DESCRIPTIONS = ("bioimageio.yaml", "bioimageio.yml", "rdf.yaml", "rdf.yml", "model.yaml")
 ARCHIVES = (".zip",)
 BARE = (".onnx",)
 
@@ -114,10 +114,7 @@ def open_models(
 def _models_below(start: Path) -> Iterator[Path]:
     if start.is_file():
         # A single file is taken for a model whatever its name; opening it will tell.
-        yield start.parent if start.name in DESCRIPTIONS else start
-        return
-    if any((start / name).is_file() for name in DESCRIPTIONS):
-        yield start
+        yield start.parent if description_among([start.name]) else start
         return
     seen: set[str] = set()
     for folder, below, files in os.walk(start, followlinks=True):
@@ -129,7 +126,7 @@ def _models_below(start: Path) -> Iterator[Path]:
         below.sort()
         here = Path(folder)
         below[:] = [name for name in below if not name.startswith(".")]
-        if here != start and any(name in files for name in DESCRIPTIONS):
+        if description_among(files):
             below.clear()
             yield here
             continue
