@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from onnx_cte.descriptor import ModelDescription
+from onnx_cte.descriptor.converting import foreign
 from onnx_cte.descriptor.legacy import adapted
 from onnx_cte.descriptor.translation import translated
 from onnx_cte.errors import DescriptorError, OptionError
@@ -66,23 +67,25 @@ def read_package(path: Path | str, workdir: Path | None = None) -> ModelDescript
     ------
     DescriptorError
         If the description is invalid, its files are missing or not those described, or it asks
-        for what we cannot do.
+        for what we cannot do; without ONNX weights, the text has the command that makes them.
     OptionError
         If a zip file is given without a `workdir`.
     """
-    path = Path(path)
+    path = place = Path(path)
     package = path.name
+    if path.is_file() and (reason := foreign(path)):
+        raise DescriptorError(reason)
     if path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)):
         if workdir is None:
             raise OptionError(f"{path.name} is a zip file; give a workdir to unpack it into")
         path = unpack(path, workdir)
     source = _find(path, package)
     if path.is_file():
-        package = path.absolute().parent.name
+        package, place = path.absolute().parent.name, path.parent
     try:
         written = _load(source)
         described = _validated(adapted(written), source)
-        return translated(described, written, source.parent.absolute())
+        return translated(described, written, source.parent.absolute(), place)
     except DescriptorError as error:
         raise DescriptorError(f"{package}/{source.name}: {error}") from error
 

@@ -24,7 +24,9 @@ _LETTERS = {"batch": "b", "channel": "c", "index": "i", "time": "t"}  # by the t
 _KEEPS_INTEGERS = {"binarize", "clip", "ensure_dtype"}
 
 
-def translated(described: "ModelDescr", written: Mapping[str, Any], root: Path) -> ModelDescription:
+def translated(
+    described: "ModelDescr", written: Mapping[str, Any], root: Path, place: Path
+) -> ModelDescription:
     """Our description of a model.
 
     Parameters
@@ -35,6 +37,8 @@ def translated(described: "ModelDescr", written: Mapping[str, Any], root: Path) 
         As it was written, in format 0.4 or 0.5.
     root : Path
         The folder of the package.
+    place : Path
+        The package as it was given, for commands in errors.
 
     Returns
     -------
@@ -45,7 +49,7 @@ def translated(described: "ModelDescr", written: Mapping[str, Any], root: Path) 
     DescriptorError
         If files are missing or not those described, or for what we cannot do.
     """
-    weights = weights_of(described, written, root)
+    weights = weights_of(described, written, root, place)
     place = _only_input(described)
     image = described.inputs[place]
     notes: list[str] = []
