@@ -23,8 +23,10 @@ from onnx_cte.errors import DescriptorError, OptionError
 if TYPE_CHECKING:
     from bioimageio.spec.model.v0_5 import ModelDescr
 
-DESCRIPTIONS = ("bioimageio.yaml", "rdf.yaml", "model.yaml")
-DESCRIPTIONS += tuple(f"{name.removesuffix('yaml')}yml" for name in DESCRIPTIONS)
+DESCRIPTIONS = (
+    *("bioimageio.yaml", "rdf.yaml", "model.yaml"),
+    *("bioimageio.yml", "rdf.yml", "model.yml"),
+)
 """What a description is called, or ends in after a dot, as in ``unet.rdf.yaml``; the zoo's own
 library takes no ``.yml``, and people write it."""
 

@@ -25,7 +25,7 @@ _KEEPS_INTEGERS = {"binarize", "clip", "ensure_dtype"}
 
 
 def translated(
-    described: "ModelDescr", written: Mapping[str, Any], root: Path, place: Path
+    described: "ModelDescr", written: Mapping[str, Any], root: Path, given: Path
 ) -> ModelDescription:
     """Our description of a model.
 
@@ -37,7 +37,7 @@ def translated(
         As it was written, in format 0.4 or 0.5.
     root : Path
         The folder of the package.
-    place : Path
+    given : Path
         The package as it was given, for commands in errors.
 
     Returns
@@ -49,7 +49,7 @@ def translated(
     DescriptorError
         If files are missing or not those described, or for what we cannot do.
     """
-    weights = weights_of(described, written, root, place)
+    weights = weights_of(described, written, root, given)
     place = _only_input(described)
     image = described.inputs[place]
     notes: list[str] = []
