@@ -94,7 +94,7 @@ def _decoder(written: Mapping[str, Any]) -> tuple[Any, float]:
     if not 0 <= threshold < 1:
         return stated, 0.5
     stated.pop("threshold", None)
-    return stated, threshold
+    return stated or None, threshold  # a threshold alone leaves the decoder to the channels
 
 
 def _only_input(described: "ModelDescr") -> int:
