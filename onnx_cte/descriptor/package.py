@@ -7,21 +7,18 @@ only needed here, hence imported inside the functions.
 import re
 import shutil
 import tempfile
-import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onnx_cte.descriptor import ModelDescription
 from onnx_cte.descriptor.converting import foreign
 from onnx_cte.descriptor.legacy import adapted
 from onnx_cte.descriptor.translation import translated
+from onnx_cte.descriptor.validating import validated
 from onnx_cte.errors import DescriptorError, OptionError
-
-if TYPE_CHECKING:
-    from bioimageio.spec.model.v0_5 import ModelDescr
 
 DESCRIPTIONS = (
     *("bioimageio.yaml", "rdf.yaml", "model.yaml"),
@@ -30,8 +27,7 @@ DESCRIPTIONS = (
 """What a description is called, or ends in after a dot, as in ``unet.rdf.yaml``; the zoo's own
 library takes no ``.yml``, and people write it."""
 
-_SHOWN = 3  # errors of an invalid description: the first ones, the rest often follows from them
-_WIDTH = 160  # letters of each of them
+_WIDTH = 320  # letters of what is wrong with a YAML file
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError)
 
 
@@ -86,7 +82,7 @@ def read_package(path: Path | str, workdir: Path | None = None) -> ModelDescript
         package, place = path.absolute().parent.name, path.parent
     try:
         written = _load(source)
-        described = _validated(adapted(written), source)
+        described = validated(adapted(written), source)
         return translated(described, written, source.parent.absolute(), place)
     except DescriptorError as error:
         raise DescriptorError(f"{package}/{source.name}: {error}") from error
@@ -156,7 +152,7 @@ def _load(source: Path) -> dict[str, Any]:
         content: Any = read_yaml(source)
     except (ruyaml.error.YAMLError, UnicodeDecodeError) as error:
         place = " ".join(str(error).split())
-        raise DescriptorError(f"no readable YAML: {place[: 2 * _WIDTH]}") from error
+        raise DescriptorError(f"no readable YAML: {place[:_WIDTH]}") from error
     if not isinstance(content, dict) or content.get("type") != "model":
         raise DescriptorError("describes no model (expected an entry 'type: model')")
     version = content.get("format_version")
@@ -165,43 +161,3 @@ def _load(source: Path) -> dict[str, Any]:
     if any(i.get("output_of") for i in content.get("inputs") or () if isinstance(i, dict)):
         raise DescriptorError("its input is the output of another model; expected an image")
     return content
-
-
-def _validated(content: dict[str, Any], source: Path) -> "ModelDescr":
-    """The description in format 0.5, as the zoo's library reads it."""
-    from bioimageio.spec import ValidationContext, build_description
-    from bioimageio.spec.common import ValidationError
-    from bioimageio.spec.model.v0_5 import ModelDescr
-
-    # With its own checks of files it would ask the network about every URL and author. If it did
-    # not raise, it would render tracebacks for seconds, and also complain that 0.4 is not 0.5.
-    context = ValidationContext(
-        root=source.parent.absolute(),
-        file_name=source.name,
-        perform_io_checks=False,
-        log_warnings=False,
-        raise_errors=True,
-    )
-    version = content["format_version"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            built = build_description(content, context=context, format_version="latest")
-        except ValidationError as error:
-            reasons = _reasons(error.errors())
-            raise DescriptorError(f"no valid description (format {version}): {reasons}") from error
-        except Exception as error:  # its converters raise whatever goes wrong in them
-            reason = str(error) or type(error).__name__
-            raise DescriptorError(f"format {version} cannot be read as 0.5: {reason}") from error
-    if not isinstance(built, ModelDescr):
-        raise DescriptorError(f"format {version} cannot be read: {built.validation_summary.status}")
-    return built
-
-
-def _reasons(errors: Sequence[Mapping[str, Any]]) -> str:
-    """The first of many errors, on one line."""
-    lines = [f"{'.'.join(map(str, e['loc'])) or 'as a whole'}: {e['msg']}" for e in errors]
-    shown = [line if len(line) <= _WIDTH else f"{line[:_WIDTH]} ..." for line in lines[:_SHOWN]]
-    if len(lines) > _SHOWN:
-        shown.append(f"and {len(lines) - _SHOWN} more")
-    return "; ".join(shown)
