@@ -6,9 +6,7 @@ from typing import Any
 
 import click
 
-from onnx_cte.cli.config import CONFIG
 from onnx_cte.cli.options import given, say, told
-from onnx_cte.cli.talking import remark, talk_options
 from onnx_cte.packaging import Package, write_package
 
 
@@ -73,8 +71,6 @@ from onnx_cte.packaging import Package, write_package
 )
 @click.option("--force", is_flag=True, help="Replace a package of that name.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-@CONFIG
-@talk_options
 @told
 def package_command(
     model: Path, out: Path | None, roles: str | None, as_json: bool, **options: Any
@@ -91,13 +87,11 @@ def package_command(
         stated["roles"] = [role.strip() for role in roles.split(",")]
     made = write_package(model, out or Path(f"{model.stem}-package"), **stated)
     say(json.dumps(_document(made), indent=2) if as_json else _text(made))
-    if not as_json:
-        remark(f"\nwritten: {', '.join(made.files)} in {made.path}")
     return 0
 
 
 def _text(made: Package) -> str:
-    blocks = ["\n".join(made.understood)]
+    blocks = [f"written: {made.path} ({', '.join(made.files)})", "\n".join(made.understood)]
     for title, lines in (
         ("checked", made.checked),
         ("assumed, to be looked at before anybody else uses it", made.assumed),

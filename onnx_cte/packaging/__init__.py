@@ -166,7 +166,10 @@ def write_package(
     opened = bare.open("cpu", None)
     try:
         entry = decoder_entry(opened.description, decoder)
-        described = as_packaged(opened.description, halo=halo, foreground=foreground)
+        final_op = signature.final_ops[opened.description.output.index]
+        described = as_packaged(
+            opened.description, final_op=final_op, halo=halo, foreground=foreground
+        )
         card = card_of(
             described,
             name=name, description=description, authors=authors, license=license, cite=cite,
@@ -243,7 +246,8 @@ def _fill(
     told = tuple(step for step in out.steps if step not in unspeakable(described))
     np.save(folder / TEST_OUTPUT, apply_steps(raw, out.axes, told))
     (folder / README).write_text(readme(described, card, image.name), encoding="utf-8")
-    tensors = tensors_of(described)
+    shape = signature.inputs[0].shape
+    tensors = tensors_of(described, shape[0] if shape else None)
     for kind, file in (("inputs", TEST_INPUT), ("outputs", TEST_OUTPUT)):
         tensors[kind][0]["test_tensor"] = _reference(folder / file)
     weights = {**_reference(folder / WEIGHTS), "opset_version": signature.opset}

@@ -91,9 +91,10 @@ def card_of(
         )
     if description is None:
         kind = "volumes" if "z" in described.input.axes else "planes"
+        count = described.input.channels or 1
         description = (
-            f"Segmentation network that takes {kind} of {described.input.channels or 1} channel(s) "
-            f"and gives {', '.join(described.roles)}."
+            f"Segmentation network that takes {kind} of {count} channel{'s' * (count > 1)} and "
+            f"gives {', '.join(described.roles)}."
         )
         missing.append("description, made up of what the network takes and gives")
     for text in cite:
@@ -102,8 +103,8 @@ def card_of(
                 f"citation '{text}': expected a DOI (10.1038/...) or an address (https://...) in "
                 "it, which the zoo's format asks for"
             )
-    lacking = {"authors": authors, "license": license, "cite": cite}
-    missing += [f"no {what} stated" for what, stated in lacking.items() if not stated]
+    lacking = {"author": authors, "license": license, "cite": cite}
+    missing += [f"--{what} is not stated" for what, stated in lacking.items() if not stated]
     return Card(name, description, tuple(authors), license or "", tuple(cite), tuple(missing))
 
 

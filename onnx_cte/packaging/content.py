@@ -12,8 +12,10 @@ _AXES = {"b": "batch", "c": "channel"}
 _GREY, _COLOUR = ("grey",), ("red", "green", "blue")
 
 
-def tensors_of(described: ModelDescription) -> dict[str, Any]:
+def tensors_of(described: ModelDescription, batch: int | None) -> dict[str, Any]:
     """The entries ``inputs`` and ``outputs``, without their test tensors.
+
+    `batch` is how many images the network takes at once; None: any number.
 
     Casts are left out: the format implies one to the type of the data, before and after all steps.
     A step that the format has no word for is left out too, see `unspeakable`.
@@ -21,14 +23,14 @@ def tensors_of(described: ModelDescription) -> dict[str, Any]:
     spec, out = described.input, described.output
     image = {
         "id": IMAGE,
-        "axes": [_input_axis(spec, letter) for letter in spec.axes],
+        "axes": [_input_axis(spec, letter, batch) for letter in spec.axes],
         "data": {"type": spec.dtype},
     }
     if spec.steps:
         image["preprocessing"] = [_step(step) for step in spec.steps]
     maps = {
         "id": MAPS,
-        "axes": [_output_axis(described, letter) for letter in out.axes],
+        "axes": [_output_axis(described, letter, batch) for letter in out.axes],
         "data": {"type": "float32"},
     }
     told = [step for step in out.steps if step not in unspeakable(described)]
@@ -61,9 +63,9 @@ def whole(content: dict[str, Any], card: Card) -> dict[str, Any]:
     }
 
 
-def _input_axis(spec: TensorSpec, letter: str) -> dict[str, Any]:
+def _input_axis(spec: TensorSpec, letter: str, batch: int | None) -> dict[str, Any]:
     if letter == "b":
-        return {"type": "batch"}
+        return _batch(batch)
     if letter == "c":
         return {"type": "channel", "channel_names": _colours(spec.channels or 1)}
     size = spec.size_along(letter)
@@ -72,10 +74,10 @@ def _input_axis(spec: TensorSpec, letter: str) -> dict[str, Any]:
     return {"type": "space", "id": letter, "size": rule}
 
 
-def _output_axis(described: ModelDescription, letter: str) -> dict[str, Any]:
+def _output_axis(described: ModelDescription, letter: str, batch: int | None) -> dict[str, Any]:
     out = described.output
     if letter == "b":
-        return {"type": "batch"}
+        return _batch(batch)
     if letter == "c":
         return {"type": "channel", "channel_names": list(channel_names(described))}
     size: dict[str, Any] = {"tensor_id": IMAGE, "axis_id": letter}
@@ -88,6 +90,10 @@ def _output_axis(described: ModelDescription, letter: str) -> dict[str, Any]:
     if halo := out.halo_along(letter):
         axis["halo"] = halo // times
     return axis
+
+
+def _batch(batch: int | None) -> dict[str, Any]:
+    return {"type": "batch"} if batch is None else {"type": "batch", "size": batch}
 
 
 def _colours(channels: int) -> list[str]:

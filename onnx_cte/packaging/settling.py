@@ -13,7 +13,7 @@ _TYPES = ("float32", "float64")
 
 
 def as_packaged(
-    described: ModelDescription, *, halo: int | None, foreground: int | None
+    described: ModelDescription, *, final_op: str, halo: int | None, foreground: int | None
 ) -> ModelDescription:
     """The description as the package will have it.
 
@@ -21,6 +21,8 @@ def as_packaged(
     ----------
     described : ModelDescription
         Of the bare file, with its final roles.
+    final_op : str
+        ONNX operator that computes the output.
     halo : int or None
         As stated. What is assumed of bare files is not written: readers would take it for known.
     foreground : int or None
@@ -42,7 +44,7 @@ def as_packaged(
             f"{' and '.join(_TYPES)} alone; export it with a float32 input (weights may stay as "
             "they are, behind a Cast)"
         )
-    if foreground is not None and len(described.roles) > 1 and _exclusive(described):
+    if foreground is not None and len(described.roles) > 1 and _exclusive(described, final_op):
         raise OptionError(
             f"{described.name}: foreground {foreground} is stated, and its channels are classes "
             "that exclude each other, which a package names one by one; state all of them, as "
@@ -107,11 +109,10 @@ def _with_room(
     return Size(size.minimum + -(-(least - size.minimum) // size.step) * size.step, size.step)
 
 
-def _exclusive(described: ModelDescription) -> bool:
+def _exclusive(described: ModelDescription, final_op: str) -> bool:
     """Whether the channels are probabilities of which all together make one."""
-    return any(step.name == "softmax" for step in described.output.steps) or any(
-        "sum to one" in note for note in described.notes
-    )
+    ends = {final_op.lower(), *(step.name for step in described.output.steps)}
+    return "softmax" in ends
 
 
 def _example(channels: int, foreground: int) -> str:

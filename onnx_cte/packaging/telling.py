@@ -52,8 +52,7 @@ def readme(described: ModelDescription, card: Card, image: str) -> str:
         "",
         card.description,
         "",
-        *[line for line in people if line],
-        "",
+        *[part for line in people if line for part in (line, "")],
         "## Input",
         "",
         f"Axes {spec.axes}, channels: {spec.channels or 1}; pixels along {sides}. Before the "

@@ -139,10 +139,10 @@ def _stated(path: Path, port: Port, axes: str) -> list[Layout]:
     letters, shape = axes.lower(), port.shape
     if letters not in _AXES:
         odd = sorted(set(letters) - set("bczyx"))
-        why = f"'{odd[0]}' is none of b, c, z, y, x" if odd else "the batch (b) is first, depth "
-        why += (
-            "" if odd else "(z), height (y) and width (x) in this order, channels (c) beside them"
+        order = (
+            "the batch (b) is first, then come depth (z), height (y) and width (x) in this order"
         )
+        why = f"'{odd[0]}' is none of b, c, z, y, x" if odd else order
         raise OptionError(f"axes '{axes}': expected one of {', '.join(_AXES)}; {why}")
     if len(letters) != len(shape):
         fitting = [known for known in _AXES if len(known) == len(shape)]
