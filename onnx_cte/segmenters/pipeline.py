@@ -328,8 +328,17 @@ def _channels(data: NDArray[Any], image: Image, wanted: int) -> NDArray[Any]:
         return _luminance(planes)[None]
     raise ImageError(
         f"the image has {len(planes)} channel{'s' * (len(planes) > 1)}, the network takes {wanted}"
-        + ("; choose one with --channel" if wanted == 1 else "")
+        + _way_out(len(planes), wanted)
     )
+
+
+def _way_out(found: int, wanted: int) -> str:
+    """What helps where channels cannot be matched."""
+    if wanted == 1:
+        return "; choose one with --channel"
+    if wanted == 3 and found > 1:
+        return "; choose one with --channel, and it is repeated"
+    return f"; give it images of {wanted} channels"
 
 
 def _grey(image: Image) -> NDArray[Any]:
