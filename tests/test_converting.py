@@ -49,6 +49,12 @@ def test_the_command_by_hand():
     assert "'Models as they come' in the README" in text
 
 
+def test_the_readme_has_that_chapter():
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    chapter = text.split("\n## Models as they come\n")[1].split("\n## ")[0]
+    assert "bioimageio add-weights NET NET-onnx --target-format onnx" in chapter
+
+
 def test_format_04_is_brought_to_05_first():
     text = without_onnx(["pytorch_state_dict"], "0.4.10", Path("/zoo/net.zip"))
     assert commands(text) == [

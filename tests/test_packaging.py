@@ -461,6 +461,47 @@ def test_nothing_is_asked_of_the_network(place, monkeypatch):
     oc.write_package("net.onnx", "out", cite=cite, authors=["Ada Lovelace"], license="MIT")
 
 
+def test_what_is_assumed_and_what_not(place):
+    assumed = oc.write_package("net.onnx", "a").assumed
+    assert assumed[:2] == (
+        "axes bcyx, by the shape of the input; --axes states them",
+        "images are normalised by percentiles; --normalize says otherwise",
+    )
+    stated = {"axes": "bcyx", "normalize": "zscore", "roles": ["nuclei"], "threshold": 0.4}
+    people = {"name": "A blur", "description": "d", "authors": ["Ada"], "license": "MIT"}
+    people["cite"] = ["https://example.com"]
+    picture = np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)
+    tifffile.imwrite("a.tif", picture)
+    made = oc.write_package("net.onnx", "b", halo=2, sample="a.tif", **stated, **people)
+    assert made.assumed == ()
+
+
+def test_inputs_in_half_precision_are_no_part_of_the_format(place):
+    kind, shape = onnx.TensorProto.FLOAT16, ["N", 1, "H", "W"]
+    nodes = [helper.make_node("Sigmoid", ["image"], ["map"])]
+    save(place / "half.onnx", nodes, [("image", kind, shape)], [("map", kind, shape)])
+    with pytest.raises(
+        OptionError, match=r"input is float16, and the zoo's format knows float32 a"
+    ):
+        oc.write_package("half.onnx", "out")
+    kind = onnx.TensorProto.DOUBLE
+    save(place / "double.onnx", nodes, [("image", kind, shape)], [("map", kind, shape)])
+    oc.write_package("double.onnx", "out")
+    assert np.load("out/test_input.npy").dtype == np.float64
+    assert str(by_the_zoo("out").inputs[0].data.type) == "float64"
+
+
+def test_a_full_disk_leaves_nothing(place, monkeypatch):
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OutputError, match="'out' cannot be written: No space left on device"):
+        oc.write_package("net.onnx", "out")
+    assert not (place / "out").exists()
+    assert leftovers(place) == []
+
+
 def test_names_after_files(place):
     (place / "net.onnx").rename("é!.onnx")
     made = oc.write_package("é!.onnx", "out")

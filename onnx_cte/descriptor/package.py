@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from onnx_cte.descriptor import ModelDescription
-from onnx_cte.descriptor.converting import foreign
+from onnx_cte.descriptor.converting import FRAMEWORKS, foreign
 from onnx_cte.descriptor.legacy import adapted
 from onnx_cte.descriptor.translation import translated
 from onnx_cte.descriptor.validating import validated
@@ -28,6 +28,7 @@ DESCRIPTIONS = (
 library takes no ``.yml``, and people write it."""
 
 _WIDTH = 320  # letters of what is wrong with a YAML file
+_LEFT_PACKED = {*FRAMEWORKS, ".zip"}  # bundles of TensorFlow are zips within the zip
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError)
 
 
@@ -89,7 +90,9 @@ def read_package(path: Path | str, workdir: Path | None = None) -> ModelDescript
 
 
 def unpack(archive: Path, into: Path) -> Path:
-    """Unpack a zip file into a new folder of its own.
+    """Unpack a zip file into a new folder of its own, without weights of other frameworks.
+
+    Those may be large, and nothing here reads them; they are told by the endings of their names.
 
     Parameters
     ----------
@@ -112,6 +115,7 @@ def unpack(archive: Path, into: Path) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=f"{archive.stem}-", dir=into))
     try:
         with zipfile.ZipFile(archive) as members:
+            wanted = []
             for name in members.namelist():
                 member = PurePosixPath(name.replace("\\", "/"))
                 if member.is_absolute() or ".." in member.parts or ":" in member.as_posix():
@@ -119,7 +123,9 @@ def unpack(archive: Path, into: Path) -> Path:
                         f"{archive.name}: member '{name}' would be unpacked outside its folder; "
                         "nothing was unpacked"
                     )
-            members.extractall(folder)
+                if member.suffix.lower() not in _LEFT_PACKED:
+                    wanted.append(name)
+            members.extractall(folder, wanted)
     except (DescriptorError, OSError, *_BROKEN_ZIP) as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, DescriptorError):

@@ -5,7 +5,8 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,7 +188,7 @@ def write_package(
             _move(made, target)
     finally:
         opened.close()
-    stated = {"normalize": normalize, "halo": halo, "sample": sample}
+    stated = {"axes": axes, "normalize": normalize, "halo": halo, "sample": sample}
     return Package(
         path=target,
         files=files,
@@ -287,24 +288,20 @@ def _zipped(folder: Path, archive: Path) -> Path:
     return archive
 
 
-class _staged:
+@contextmanager
+def _staged(target: Path) -> Iterator[Path]:
     """A folder beside the target that is gone at the end, whatever happens."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __enter__(self) -> Path:
-        try:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            self.place = Path(tempfile.mkdtemp(prefix=".onnx-cte-", dir=self.target.parent))
-        except OSError as error:
-            raise _unwritable(self.target, error) from error
-        return self.place
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        shutil.rmtree(self.place, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise _unwritable(self.target, error) from error
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix=".onnx-cte-", dir=target.parent))
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    try:
+        yield place
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _move(made: Path, target: Path) -> None:

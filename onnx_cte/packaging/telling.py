@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from onnx_cte.descriptor import ModelDescription, Step
 from onnx_cte.packaging.card import Card
 
-_PASSED = ("no description: read from", "where tiles meet", "normalised by")
+# Notes of a bare file that are told otherwise here, or hold for a bare file alone.
+_PASSED = ("no description: read from", "where tiles meet", "normalised by", "input '")
 
 
 def notes_of(
@@ -17,14 +18,20 @@ def notes_of(
     ----------
     described : ModelDescription
     stated : mapping
-        Of "normalize", "halo" and "sample", what the user stated; None where nothing.
+        Of "axes", "normalize", "halo" and "sample", what the user stated; None where nothing.
     untold : sequence of Step
         Steps after the network that the description does not have.
     """
     notes = []
+    if stated["axes"] is None:
+        notes.append(f"axes {described.input.axes}, by the shape of the input; --axes states them")
     if stated["normalize"] is None:
         notes.append("images are normalised by percentiles; --normalize says otherwise")
-    notes += [note for note in described.notes if not note.startswith(_PASSED)]
+    notes += [
+        note
+        for note in described.notes
+        if not note.startswith(_PASSED) and not note.endswith("(as stated)")
+    ]
     notes += [
         f"the format has no word for {step}: onnx_cte finds it anew, other programs do not"
         for step in untold

@@ -11,6 +11,7 @@ import pytest
 from networks import blur
 from packages import FORMAT_04, FORMAT_05, network, package, sha256
 
+from onnx_cte.descriptor.package import unpack
 from onnx_cte.errors import GraphError
 from onnx_cte.needs import Needs
 from onnx_cte.segmenters import OnnxModel, open_models
@@ -131,6 +132,15 @@ def test_files_of_other_weights_are_not_read(tmp_path, monkeypatch):
     assert {name.rsplit("/")[-1] for name in read} == {
         "test_input.npy", "test_output.npy", "weights.onnx",
     }  # fmt: skip
+
+
+def test_weights_of_other_frameworks_stay_in_the_zip(tmp_path):
+    folder = made(tmp_path / "net", "0.5", external="beside", several=True)
+    (folder / "bundle.zip").write_bytes(b"a bundle of TensorFlow")
+    archive = zipped_whole(folder, tmp_path / "net.zip", "net/")
+    assert {path.name for path in folder.iterdir()} - {
+        path.name for path in (unpack(archive, tmp_path / "work") / "net").iterdir()
+    } == {"big.pt", "bundle.zip"}
 
 
 @pytest.mark.parametrize("as_zip", [False, True])
