@@ -2,11 +2,7 @@
 
 import hashlib
 import os
-import shutil
-import tempfile
-import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from onnx_cte.descriptor import ModelDescription, describe
-from onnx_cte.descriptor.package import description_among
-from onnx_cte.descriptor.writing import FORMAT, NAME, write_description
-from onnx_cte.errors import DescriptorError, OptionError, OutputError
+from onnx_cte.descriptor.writing import FORMAT, write_description
+from onnx_cte.errors import DescriptorError, OptionError
 from onnx_cte.graph.signature import Signature, load_graph, read_signature
 from onnx_cte.graph.writing import write_model
 from onnx_cte.packaging.card import Card, card_of
 from onnx_cte.packaging.content import tensors_of, unspeakable, whole
 from onnx_cte.packaging.example import sample_image
+from onnx_cte.packaging.placing import move, refuse_replacing, staged, zipped
 from onnx_cte.packaging.settling import as_packaged, decoder_entry
 from onnx_cte.packaging.telling import notes_of, readme
 from onnx_cte.preprocessing import apply_steps
@@ -153,7 +149,7 @@ def write_package(
             "and of other frameworks 'From any framework' in the README says how they become ONNX"
         )
     signature = read_signature(path)
-    _refuse(target, signature, force)
+    refuse_replacing(target, signature.files, force)
     bare = OnnxModel(
         path.stem,
         path,
@@ -176,16 +172,16 @@ def write_package(
             name=name, description=description, authors=authors, license=license, cite=cite,
         )  # fmt: skip
         image = sample_image(described, sample, channel)
-        with _staged(target) as place:
+        with staged(target) as place:
             folder = place / "package"
             folder.mkdir()
             library = _fill(folder, path, signature, opened, described, image, card, entry)
             made = folder
             if target.suffix.lower() == ".zip":
-                made = _zipped(folder, place / target.name)
+                made = zipped(folder, place / target.name)
             read = _compared(made, target.name, opened, image)
             files = tuple(sorted(file.name for file in folder.iterdir()))
-            _move(made, target)
+            move(made, target)
     finally:
         opened.close()
     stated = {"axes": axes, "normalize": normalize, "halo": halo, "sample": sample}
@@ -200,27 +196,6 @@ def write_package(
             f"{path.name} gives, in every pixel",
         ),
     )
-
-
-def _refuse(target: Path, signature: Signature, force: bool) -> None:
-    """Refuse to write over anything that nobody said could go."""
-    if not target.exists():
-        return
-    if any(file.resolve().is_relative_to(target.resolve()) for file in signature.files):
-        raise OutputError(f"'{target}' holds the model that is read; write elsewhere with --out")
-    if not force:
-        raise OutputError(f"'{target}' is there already; --force replaces it, or choose another")
-    names = [file.name for file in target.iterdir()] if target.is_dir() else []
-    is_zip = target.is_file() and zipfile.is_zipfile(target)
-    if not is_zip and names and description_among(names) is None:
-        raise OutputError(
-            f"'{target}' is no package (it has no {NAME}), and is not replaced; choose another "
-            "place with --out"
-        )
-    if target.is_file() and not is_zip:
-        raise OutputError(f"'{target}' is no zip, and is not replaced; choose another with --out")
-    if target.is_dir() and target.suffix.lower() == ".zip":
-        raise OutputError(f"'{target}' is a folder; choose another place with --out")
 
 
 def _fill(
@@ -279,49 +254,6 @@ def _compared(made: Path, called: str, opened: OnnxSegmenter, image: Image) -> M
         return package.description
     finally:
         package.close()
-
-
-def _zipped(folder: Path, archive: Path) -> Path:
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as members:
-        for file in sorted(folder.iterdir()):
-            members.write(file, file.name)
-    return archive
-
-
-@contextmanager
-def _staged(target: Path) -> Iterator[Path]:
-    """A folder beside the target that is gone at the end, whatever happens."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=".onnx-cte-", dir=target.parent))
-    except OSError as error:
-        raise _unwritable(target, error) from error
-    try:
-        yield place
-    except OSError as error:
-        raise _unwritable(target, error) from error
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _move(made: Path, target: Path) -> None:
-    """Put what was made in its place; what was there goes only then."""
-    if target.is_dir():
-        aside = made.parent / "before"
-        os.replace(target, aside)
-        try:
-            os.replace(made, target)
-        except OSError:
-            os.replace(aside, target)
-            raise
-    else:
-        os.replace(made, target)
-
-
-def _unwritable(target: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"'{target}' cannot be written: {error.strerror or error}; choose another with --out"
-    )
 
 
 def _reference(file: Path) -> dict[str, Any]:
