@@ -72,6 +72,7 @@ from onnx_cte.metrics.masks import (
 from onnx_cte.metrics.matching import average_precision, f1_50
 from onnx_cte.metrics.rand import rand_fscore
 from onnx_cte.needs import FeaturePerturbation, InputPerturbation, Needs, View
+from onnx_cte.packaging import Package, write_package
 from onnx_cte.perturbations import (
     Brightness,
     Contrast,
@@ -158,6 +159,7 @@ __all__ = [
     "OnnxModel",
     "OptionError",
     "OutputError",
+    "Package",
     "PairwiseAgreement",
     "PerturbationVariance",
     "Picture",
@@ -202,6 +204,7 @@ __all__ = [
     "sweep_each",
     "take_pictures",
     "write_evaluation",
+    "write_package",
     "write_page",
     "write_report",
 ]

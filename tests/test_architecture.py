@@ -38,6 +38,8 @@ MAY_IMPORT = {  # room: the rooms it may use
     "postprocessing": {"errors", "stating", "types"},
     "segmenters": {"errors", "features", "needs", "types", "descriptor", "preprocessing", "tiling"}
     | {"graph", "perturbations", "postprocessing", "sessions"},
+    "packaging": {"descriptor", "errors", "graph", "images", "needs", "postprocessing"}
+    | {"preprocessing", "segmenters", "simulation", "types"},
     "sample_size": set(),
     "bootstrap": {"bank", "errors", "sample_size", "types"},
     "agreement": {"correlation", "errors", "ranking", "tables"},
@@ -72,7 +74,7 @@ MAY_IMPORT = {  # room: the rooms it may use
     | {"measuring", "runner"}
     | {"agreement", "report", "console", "ranking", "tables", "types", "bundled", "simulation"}
     | {"documents", "graph", "overlay", "picturing", "postprocessing", "predicting", "sweep"}
-    | {"doctor", "planning", "progress", "provenance", "sessions", "writing"},
+    | {"doctor", "packaging", "planning", "progress", "provenance", "sessions", "writing"},
 }
 DOORS = {  # the only rooms that may import a heavy or replaceable package
     "onnx": {"graph"},

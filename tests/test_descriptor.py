@@ -311,7 +311,7 @@ def test_other_weights_are_listed(tmp_path):
     state = {**torchscript, "architecture": {"callable": "A", "import_from": "b"}}
     refused(
         tmp_path,
-        "has no ONNX weights, only: pytorch_state_dict, torchscript; convert them",
+        "has no ONNX weights, only: pytorch_state_dict, torchscript; `bioimageio add-weights",
         lambda content: content.update(
             weights={"torchscript": torchscript, "pytorch_state_dict": state}
         ),

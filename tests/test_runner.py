@@ -266,7 +266,10 @@ def test_what_cannot_be_used_is_listed_and_the_rest_is_ranked(place):
     assert set(failed) == {"notes", "label", "five"}
     assert "is no ONNX model" in failed["notes"]
     assert "a classifier cannot be ranked" in failed["label"]
-    assert failed["five"] == ("on 6 of 8 images: the image has 1 channel, the network takes 5")
+    assert failed["five"] == (
+        "on 6 of 8 images: the image has 1 channel, the network takes 5; give it images of 5 "
+        "channels"
+    )
     assert {name for name, _ in found.skipped} == {"torn.png", "flat.png"}
     plain = rank(open_models(place / "models"), Images(place / "images"), CTE(), jobs=1)
     assert dict(found.values) == dict(plain.values)

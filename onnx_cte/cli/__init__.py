@@ -43,6 +43,7 @@ from onnx_cte.cli.options import (
     told,
     trial_keywords,
 )
+from onnx_cte.cli.packaged import package_command
 from onnx_cte.cli.planned import DRY_RUN, tell_plans
 from onnx_cte.cli.predicted import predict_command
 from onnx_cte.cli.remembered import Remembering, noted
@@ -294,6 +295,7 @@ main.add_command(evaluate_command)
 main.add_command(inspect_command)
 main.add_command(mask_command)
 main.add_command(split_command)
+main.add_command(package_command)
 main.add_command(predict_command)
 main.add_command(report_command)
 main.add_command(list_command)

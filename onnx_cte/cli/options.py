@@ -20,6 +20,7 @@ from onnx_cte.images import Images
 from onnx_cte.picturing import IMAGES as IMAGES_PICTURED
 from onnx_cte.picturing import MODELS as MODELS_PICTURED
 from onnx_cte.segmenters import OnnxModel, open_models
+from onnx_cte.segmenters.folders import overlooked
 from onnx_cte.types import Estimator
 
 P = ParamSpec("P")
@@ -128,7 +129,7 @@ RUN_OPTIONS = several(
 
 
 def models_of(models: Path, options: dict[str, Any]) -> list[OnnxModel]:
-    """Open models as `MODEL_OPTIONS` say."""
+    """Open models as `MODEL_OPTIONS` say; what is passed over is told on stderr."""
     stated = ("normalize", "foreground", "threshold", "decoder")
     taken = {name: options[name] for name in stated}
     if options["roles"] is not None:
@@ -143,7 +144,10 @@ def models_of(models: Path, options: dict[str, Any]) -> list[OnnxModel]:
         "MODEL=TENSOR, a model's name in the ranking and a tensor of its graph; `onnx-cte inspect` "
         "lists tensors",
     )
-    return open_models(models, **taken, at=tensors)
+    opened = open_models(models, **taken, at=tensors)
+    if level() > QUIET and (line := overlooked(models)):
+        say(line, err=True)
+    return opened
 
 
 def check_decoder(options: dict[str, Any], judges: Iterable[Estimator], instead: str) -> None:

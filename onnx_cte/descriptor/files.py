@@ -5,13 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnx_cte.descriptor.converting import without_onnx
 from onnx_cte.errors import DescriptorError
 
 if TYPE_CHECKING:
     from bioimageio.spec.model.v0_5 import InputTensorDescr, ModelDescr, OutputTensorDescr
 
 
-def weights_of(described: "ModelDescr", written: Mapping[str, Any], root: Path) -> Path:
+def weights_of(
+    described: "ModelDescr", written: Mapping[str, Any], root: Path, place: Path
+) -> Path:
     """The ONNX file of a package, once it and its external data are known to be those described.
 
     Parameters
@@ -22,6 +25,8 @@ def weights_of(described: "ModelDescr", written: Mapping[str, Any], root: Path) 
         As it was written: reading format 0.4, the library drops the hash of the weights.
     root : Path
         The folder of the package.
+    place : Path
+        The package as it was given, for commands in errors.
 
     Returns
     -------
@@ -34,10 +39,8 @@ def weights_of(described: "ModelDescr", written: Mapping[str, Any], root: Path) 
     """
     entry = described.weights.onnx
     if entry is None:
-        raise DescriptorError(
-            f"has no ONNX weights, only: {', '.join(sorted(written['weights']))}; "
-            "convert them to ONNX and add them to the description"
-        )
+        kinds = [kind for kind, given in written["weights"].items() if given is not None]
+        raise DescriptorError(without_onnx(kinds, written["format_version"], place))
     if entry.external_data is not None:
         data = entry.external_data
         _local(data.source, data.sha256, "external data of the weights", root)

@@ -7,24 +7,45 @@ only needed here, hence imported inside the functions.
 import re
 import shutil
 import tempfile
-import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onnx_cte.descriptor import ModelDescription
+from onnx_cte.descriptor.converting import FRAMEWORKS, foreign
 from onnx_cte.descriptor.legacy import adapted
 from onnx_cte.descriptor.translation import translated
+from onnx_cte.descriptor.validating import validated
 from onnx_cte.errors import DescriptorError, OptionError
 
-if TYPE_CHECKING:
-    from bioimageio.spec.model.v0_5 import ModelDescr
+DESCRIPTIONS = (
+    *("bioimageio.yaml", "rdf.yaml", "model.yaml"),
+    *("bioimageio.yml", "rdf.yml", "model.yml"),
+)
+"""What a description is called, or ends in after a dot, as in ``unet.rdf.yaml``; the zoo's own
+library takes no ``.yml``, and people write it."""
 
-_SHOWN = 3  # errors of an invalid description: the first ones, the rest often follows from them
-_WIDTH = 160  # letters of each of them
+_WIDTH = 320  # letters of what is wrong with a YAML file
+_LEFT_PACKED = {*FRAMEWORKS, ".zip"}  # bundles of TensorFlow are zips within the zip
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError)
+
+
+def description_among(names: Iterable[str]) -> str | None:
+    """The name of the description among the files of a folder, as the zoo would choose it.
+
+    Examples
+    --------
+    >>> description_among(["weights.onnx", "unet.rdf.yaml"]), description_among(["notes.yaml"])
+    ('unet.rdf.yaml', None)
+    """
+    found = sorted(names)
+    for known in DESCRIPTIONS:
+        for name in found:
+            if name == known or name.endswith(f".{known}"):
+                return name
+    return None
 
 
 def read_package(path: Path | str, workdir: Path | None = None) -> ModelDescription:
@@ -45,29 +66,33 @@ def read_package(path: Path | str, workdir: Path | None = None) -> ModelDescript
     ------
     DescriptorError
         If the description is invalid, its files are missing or not those described, or it asks
-        for what we cannot do.
+        for what we cannot do; without ONNX weights, the text has the command that makes them.
     OptionError
         If a zip file is given without a `workdir`.
     """
-    path = Path(path)
+    path = place = Path(path)
     package = path.name
+    if path.is_file() and (reason := foreign(path)):
+        raise DescriptorError(reason)
     if path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)):
         if workdir is None:
             raise OptionError(f"{path.name} is a zip file; give a workdir to unpack it into")
         path = unpack(path, workdir)
     source = _find(path, package)
     if path.is_file():
-        package = path.absolute().parent.name
+        package, place = path.absolute().parent.name, path.parent
     try:
         written = _load(source)
-        described = _validated(adapted(written), source)
-        return translated(described, written, source.parent.absolute())
+        described = validated(adapted(written), source)
+        return translated(described, written, source.parent.absolute(), place)
     except DescriptorError as error:
         raise DescriptorError(f"{package}/{source.name}: {error}") from error
 
 
 def unpack(archive: Path, into: Path) -> Path:
-    """Unpack a zip file into a new folder of its own.
+    """Unpack a zip file into a new folder of its own, without weights of other frameworks.
+
+    Those may be large, and nothing here reads them; they are told by the endings of their names.
 
     Parameters
     ----------
@@ -90,6 +115,7 @@ def unpack(archive: Path, into: Path) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=f"{archive.stem}-", dir=into))
     try:
         with zipfile.ZipFile(archive) as members:
+            wanted = []
             for name in members.namelist():
                 member = PurePosixPath(name.replace("\\", "/"))
                 if member.is_absolute() or ".." in member.parts or ":" in member.as_posix():
@@ -97,7 +123,9 @@ def unpack(archive: Path, into: Path) -> Path:
                         f"{archive.name}: member '{name}' would be unpacked outside its folder; "
                         "nothing was unpacked"
                     )
-            members.extractall(folder)
+                if member.suffix.lower() not in _LEFT_PACKED:
+                    wanted.append(name)
+            members.extractall(folder, wanted)
     except (DescriptorError, OSError, *_BROKEN_ZIP) as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, DescriptorError):
@@ -108,19 +136,14 @@ def unpack(archive: Path, into: Path) -> Path:
 
 def _find(path: Path, package: str) -> Path:
     """The description: the path itself, in the folder, or in the only folder within."""
-    from bioimageio.spec.utils import identify_bioimageio_yaml_file_name
-
     if path.is_file():
         return path
     if not path.is_dir():
         raise DescriptorError(f"{path}: there is no such file or folder")
     inner = [p for p in path.iterdir() if p.is_dir() and p.name != "__MACOSX"]
     for folder in [path, *(inner if len(inner) == 1 else [])]:
-        names = sorted(p.name for p in folder.iterdir() if p.is_file())
-        try:
-            return folder / identify_bioimageio_yaml_file_name(names)
-        except ValueError:
-            continue
+        if name := description_among(p.name for p in folder.iterdir() if p.is_file()):
+            return folder / name
     raise DescriptorError(
         f"{package}: no model description; expected a file bioimageio.yaml or rdf.yaml"
     )
@@ -135,7 +158,7 @@ def _load(source: Path) -> dict[str, Any]:
         content: Any = read_yaml(source)
     except (ruyaml.error.YAMLError, UnicodeDecodeError) as error:
         place = " ".join(str(error).split())
-        raise DescriptorError(f"no readable YAML: {place[: 2 * _WIDTH]}") from error
+        raise DescriptorError(f"no readable YAML: {place[:_WIDTH]}") from error
     if not isinstance(content, dict) or content.get("type") != "model":
         raise DescriptorError("describes no model (expected an entry 'type: model')")
     version = content.get("format_version")
@@ -144,43 +167,3 @@ def _load(source: Path) -> dict[str, Any]:
     if any(i.get("output_of") for i in content.get("inputs") or () if isinstance(i, dict)):
         raise DescriptorError("its input is the output of another model; expected an image")
     return content
-
-
-def _validated(content: dict[str, Any], source: Path) -> "ModelDescr":
-    """The description in format 0.5, as the zoo's library reads it."""
-    from bioimageio.spec import ValidationContext, build_description
-    from bioimageio.spec.common import ValidationError
-    from bioimageio.spec.model.v0_5 import ModelDescr
-
-    # With its own checks of files it would ask the network about every URL and author. If it did
-    # not raise, it would render tracebacks for seconds, and also complain that 0.4 is not 0.5.
-    context = ValidationContext(
-        root=source.parent.absolute(),
-        file_name=source.name,
-        perform_io_checks=False,
-        log_warnings=False,
-        raise_errors=True,
-    )
-    version = content["format_version"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            built = build_description(content, context=context, format_version="latest")
-        except ValidationError as error:
-            reasons = _reasons(error.errors())
-            raise DescriptorError(f"no valid description (format {version}): {reasons}") from error
-        except Exception as error:  # its converters raise whatever goes wrong in them
-            reason = str(error) or type(error).__name__
-            raise DescriptorError(f"format {version} cannot be read as 0.5: {reason}") from error
-    if not isinstance(built, ModelDescr):
-        raise DescriptorError(f"format {version} cannot be read: {built.validation_summary.status}")
-    return built
-
-
-def _reasons(errors: Sequence[Mapping[str, Any]]) -> str:
-    """The first of many errors, on one line."""
-    lines = [f"{'.'.join(map(str, e['loc'])) or 'as a whole'}: {e['msg']}" for e in errors]
-    shown = [line if len(line) <= _WIDTH else f"{line[:_WIDTH]} ..." for line in lines[:_SHOWN]]
-    if len(lines) > _SHOWN:
-        shown.append(f"and {len(lines) - _SHOWN} more")
-    return "; ".join(shown)

@@ -24,7 +24,9 @@ _LETTERS = {"batch": "b", "channel": "c", "index": "i", "time": "t"}  # by the t
 _KEEPS_INTEGERS = {"binarize", "clip", "ensure_dtype"}
 
 
-def translated(described: "ModelDescr", written: Mapping[str, Any], root: Path) -> ModelDescription:
+def translated(
+    described: "ModelDescr", written: Mapping[str, Any], root: Path, given: Path
+) -> ModelDescription:
     """Our description of a model.
 
     Parameters
@@ -35,6 +37,8 @@ def translated(described: "ModelDescr", written: Mapping[str, Any], root: Path) 
         As it was written, in format 0.4 or 0.5.
     root : Path
         The folder of the package.
+    given : Path
+        The package as it was given, for commands in errors.
 
     Returns
     -------
@@ -45,7 +49,7 @@ def translated(described: "ModelDescr", written: Mapping[str, Any], root: Path) 
     DescriptorError
         If files are missing or not those described, or for what we cannot do.
     """
-    weights = weights_of(described, written, root)
+    weights = weights_of(described, written, root, given)
     place = _only_input(described)
     image = described.inputs[place]
     notes: list[str] = []
@@ -90,7 +94,7 @@ def _decoder(written: Mapping[str, Any]) -> tuple[Any, float]:
     if not 0 <= threshold < 1:
         return stated, 0.5
     stated.pop("threshold", None)
-    return stated, threshold
+    return stated or None, threshold  # a threshold alone leaves the decoder to the channels
 
 
 def _only_input(described: "ModelDescr") -> int:

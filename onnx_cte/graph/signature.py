@@ -1,7 +1,7 @@
 """What an ONNX file says of itself: its inputs, its outputs and the files it consists of."""
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import onnx
@@ -115,17 +115,31 @@ def load_graph(path: Path) -> Any:
 
 def _external_files(path: Path, model: Any) -> tuple[Path, ...]:
     """Name the files beside the model that hold its weights, in order of name."""
-    found = set()
+    needed: dict[Path, int] = {}  # bytes of each file
     for tensor in _tensors(model.graph):
-        if uses_external_data(tensor):
-            found.add(path.parent / ExternalDataInfo(tensor).location)
-    for file in sorted(found):
+        if not uses_external_data(tensor):
+            continue
+        info = ExternalDataInfo(tensor)
+        place = PurePosixPath(str(info.location).replace("\\", "/"))
+        if place.is_absolute() or ".." in place.parts or ":" in place.as_posix():
+            raise GraphError(
+                f"{path.name}: its weights are said to be in '{place}', outside its own folder, "
+                "and are not read from there; export it again, with the file of weights beside it"
+            )
+        file = path.parent / place
+        needed[file] = max(needed.get(file, 0), int(info.offset or 0) + int(info.length or 0))
+    for file, least in sorted(needed.items()):
         if not file.is_file():
             raise GraphError(
                 f"{path.name}: its weights are in '{file.name}', which is not beside it; "
                 "copy both files together"
             )
-    return tuple(sorted(found))
+        if (size := file.stat().st_size) < least:
+            raise GraphError(
+                f"{path.name}: its weights in '{file.name}' are cut short: {least} bytes expected, "
+                f"found {size}; copy the file anew"
+            )
+    return tuple(sorted(needed))
 
 
 def _tensors(graph: Any) -> list[Any]:

@@ -4,13 +4,14 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from onnx_cte.descriptor.converting import FRAMEWORKS, passed_over
+from onnx_cte.descriptor.package import DESCRIPTIONS, description_among
 from onnx_cte.errors import NothingToRank, OptionError, unknown_name
 from onnx_cte.postprocessing import as_decoder
 from onnx_cte.preprocessing import named_steps
 from onnx_cte.segmenters.onnx_model import TILE_LIMIT, OnnxModel
 from onnx_cte.types import Decoder
 
-DESCRIPTIONS = ("bioimageio.yaml", "bioimageio.yml", "rdf.yaml", "rdf.yml", "model.yaml")
 ARCHIVES = (".zip",)
 BARE = (".onnx",)
 
@@ -111,14 +112,44 @@ def open_models(
     ]
 
 
+def overlooked(source: str | Path | Sequence[str | Path]) -> str:
+    """Name, in a line, files of other frameworks that `open_models` passes over.
+
+    Those within packages are none, and of a file that is itself named one hears when it is opened.
+
+    Parameters
+    ----------
+    source : str, Path or sequence of these
+        As for `open_models`.
+
+    Returns
+    -------
+    str
+        Empty if there are none.
+    """
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    found = {
+        path.relative_to(start).as_posix()
+        for start in map(Path, sources)
+        if start.is_dir()
+        for path in _found_below(start)
+        if path.suffix.lower() in FRAMEWORKS and not path.is_dir()
+    }
+    return passed_over(sorted(found))
+
+
 def _models_below(start: Path) -> Iterator[Path]:
     if start.is_file():
         # A single file is taken for a model whatever its name; opening it will tell.
-        yield start.parent if start.name in DESCRIPTIONS else start
+        yield start.parent if description_among([start.name]) else start
         return
-    if any((start / name).is_file() for name in DESCRIPTIONS):
-        yield start
-        return
+    for path in _found_below(start):
+        if path.suffix.lower() in (*BARE, *ARCHIVES) or path.is_dir():
+            yield path
+
+
+def _found_below(start: Path) -> Iterator[Path]:
+    """Folders of packages, and every other file that is not hidden."""
     seen: set[str] = set()
     for folder, below, files in os.walk(start, followlinks=True):
         real = os.path.realpath(folder)
@@ -129,12 +160,12 @@ def _models_below(start: Path) -> Iterator[Path]:
         below.sort()
         here = Path(folder)
         below[:] = [name for name in below if not name.startswith(".")]
-        if here != start and any(name in files for name in DESCRIPTIONS):
+        if description_among(files):
             below.clear()
             yield here
             continue
         for file in sorted(files):
-            if Path(file).suffix.lower() in (*BARE, *ARCHIVES) and not file.startswith("."):
+            if not file.startswith("."):
                 yield here / file
 
 
@@ -150,7 +181,10 @@ def _nothing(sources: Sequence[str | Path]) -> str:
     if missing:
         return f"no models: '{missing[0]}' does not exist"
     others = sum(len(files) for source in sources for _, _, files in os.walk(source))
+    over = overlooked(sources)
     return (
         f"no models in {places}: looked for {DESCRIPTIONS[0]} (a BioImage Model Zoo package), "
         f"{', '.join((*ARCHIVES, *BARE))}; there are {others} other files"
+        + f"; {over}"
+        * bool(over)
     )

@@ -8,31 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
-from onnx_cte.descriptor import ModelDescription, TensorSpec, describe
+from onnx_cte.descriptor import ModelDescription, describe
 from onnx_cte.descriptor.package import read_package
 from onnx_cte.errors import DescriptorError, GraphError
 from onnx_cte.graph.signature import Signature, read_signature
 from onnx_cte.needs import Needs
-from onnx_cte.preprocessing import apply_steps
+from onnx_cte.segmenters.bare import probe_side, read_bare, trial
 from onnx_cte.segmenters.decoding import Decoding, decoding_of
 from onnx_cte.segmenters.grey_box import GreyBox
 from onnx_cte.segmenters.network import Network
 from onnx_cte.segmenters.outputs import settle
 from onnx_cte.segmenters.pipeline import Recipe, adaptation, observe
-from onnx_cte.segmenters.probing import assumed_halo, describe_bare
-from onnx_cte.segmenters.self_test import read_tensor, self_test
-from onnx_cte.segmenters.trying import trial_image
+from onnx_cte.segmenters.probing import assumed_halo
+from onnx_cte.segmenters.self_test import self_test
 from onnx_cte.sessions import Session, choose_device, cores, runtime_version
 from onnx_cte.types import Decoder, Device, Image, Observation
 
 TILE_LIMIT = 1024
 """Longest side of a tile, in px, for networks of free size: bounds memory on large images. Tiles of
 volumes have at most twice its square voxels."""
-
-# Px, least side of the image at which a network is looked at inside, on planes and on volumes.
-PROBE, VOLUME_PROBE = 96, 32
 
 
 class OnnxModel:
@@ -58,6 +52,11 @@ class OnnxModel:
         Longest side of a tile, in px, for networks of free size.
     at : str or None
         Tensor to take for the bottleneck; None looks for it.
+    axes : str or None
+        For a bare file, a letter for each axis of its input: "bcyx", "byxc", "byx", "bczyx", ...
+        None: by its shape.
+    activation : {"sigmoid", "softmax", "none"} or None
+        For a bare file, what makes probabilities of its output. None: by a trial run.
     """
 
     def __init__(
@@ -72,11 +71,14 @@ class OnnxModel:
         decoder: Decoder | None = None,
         tile_limit: int = TILE_LIMIT,
         at: str | None = None,
+        axes: str | None = None,
+        activation: str | None = None,
     ) -> None:
         self.name, self.path = name, path
         self.normalize, self.foreground, self.roles = normalize, foreground, roles
         self.threshold, self.decoder = threshold, decoder
         self.tile_limit, self.at = tile_limit, at
+        self.axes, self.activation = axes, activation
 
     def __repr__(self) -> str:
         return f"OnnxModel({self.name!r}, {str(self.path)!r})"
@@ -98,7 +100,10 @@ class OnnxModel:
             if self.path.suffix.lower() == ".onnx":
                 signature = read_signature(self.path)
                 session = Session(self.path, chosen, threads)
-                description, network = self._from_graph(session, signature)
+                stated = ("normalize", "foreground", "roles", "threshold", "axes", "activation")
+                description, network = read_bare(
+                    self.path, session, signature, **{name: getattr(self, name) for name in stated}
+                )
             else:
                 described = read_package(self.path, self._workdir(held))
                 signature = read_signature(described.weights)
@@ -141,33 +146,16 @@ class OnnxModel:
         notes = list(described.notes)
         if not expected:
             notes.append("the package has no test tensors: not checked against its authors' run")
-        stated = {"normalize": self.normalize, "foreground": self.foreground, "roles": self.roles}
+        names = ("normalize", "foreground", "roles", "axes", "activation")
+        stated = {name: getattr(self, name) for name in names}
         for option, value in stated.items():
             if value is not None:
                 shown = ",".join(value) if isinstance(value, tuple) else value
                 notes.append(f"--{option} {shown} not used: the package's description says it")
         described = replace(described, notes=tuple(notes))
-        raw = _trial(described, network)
+        raw = trial(described, network)
         final_op = signature.final_ops[described.output.index]
         settled = settle(described, raw, final_op=final_op, threshold=self.threshold)
-        return settled, network
-
-    def _from_graph(
-        self, session: Session, signature: Signature
-    ) -> tuple[ModelDescription, Network]:
-        described = describe_bare(
-            self.path, session, normalize=self.normalize, opset=signature.opset
-        )
-        network = Network(session, described.input, described.output)
-        raw = _trial(described, network)
-        settled = settle(
-            described,
-            raw,
-            final_op=signature.final_ops[described.output.index],
-            foreground=self.foreground,
-            roles=self.roles,
-            threshold=self.threshold,
-        )
         return settled, network
 
 
@@ -244,40 +232,19 @@ class OnnxSegmenter:
         self._held.close()
 
 
-def _trial(description: ModelDescription, network: Network) -> NDArray[Any]:
-    """Raw (1, C, H, W) output on the test input, or on blobs of a size that the network takes."""
-    spec = description.input
-    if description.test_input is not None:
-        image = apply_steps(read_tensor(description.test_input), spec.axes, spec.steps)
-    else:
-        lengths = {"b": 1, "c": spec.channels or 1}
-        for axis, size in spec.sizes:
-            least = max(size.minimum, 2 * description.output.border_along(axis) + 1)
-            more = -(-max(0, _probe(spec) - least) // size.step) * size.step if size.step else 0
-            lengths[axis] = least + more
-        image = trial_image([lengths[axis] for axis in spec.axes], spec.axes)
-    raw = network.native(image)
-    return network.arranged(raw)
-
-
 def _probe_shape(description: ModelDescription) -> tuple[int, ...]:
     """An input shape at which to look inside: sides that differ, where they are free."""
     spec = description.input
     lengths = {"b": 1, "c": spec.channels or 1}
-    least = _probe(spec)
+    least = probe_side(spec)
     for axis, size in spec.sizes:
         lost = 2 * description.output.border_along(axis) + 1
         start = max(size.minimum, lost)
         wanted = max(least, 2 * size.step)
         steps = -(-max(0, wanted - start) // size.step) if size.step else 0
         lengths[axis] = start + steps * size.step
-        least = lengths[axis] + max(size.step, _probe(spec) // 3)
+        least = lengths[axis] + max(size.step, probe_side(spec) // 3)
     return tuple(lengths[axis] for axis in spec.axes)
-
-
-def _probe(spec: TensorSpec) -> int:
-    """Least side of an image to try the network on."""
-    return VOLUME_PROBE if "z" in spec.axes else PROBE
 
 
 def _recipe(description: ModelDescription, limit: int, decoder: Decoder | None) -> Recipe:

@@ -18,10 +18,13 @@ from onnx_cte.descriptor import (
     is_probability,
     role_named,
 )
-from onnx_cte.errors import InferenceError, OptionError
+from onnx_cte.errors import InferenceError, OptionError, unknown_name
 from onnx_cte.preprocessing import apply_steps
 from onnx_cte.segmenters.network import layout
 from onnx_cte.types import BACKGROUND, BOUNDARY, FOREGROUND
+
+ACTIVATIONS = ("sigmoid", "softmax", "none")
+"""What a user may state of an output."""
 
 _MEANT = (FOREGROUND, BOUNDARY, BACKGROUND)
 _TOLERANCE = 1e-2  # of probabilities and of their sum, in half precision and over many classes
@@ -37,6 +40,7 @@ def settle(
     foreground: int | None = None,
     roles: Sequence[str] | None = None,
     threshold: float | None = None,
+    activation: str | None = None,
 ) -> ModelDescription:
     """Complete a description by what a trial run shows and by what the user states.
 
@@ -53,6 +57,8 @@ def settle(
         What the channels are called, as the user stated it; takes the place of a description's.
     threshold : float or None
         As the user stated it.
+    activation : {"sigmoid", "softmax", "none"} or None
+        What makes probabilities of the output, as the user stated it.
 
     Returns
     -------
@@ -62,8 +68,8 @@ def settle(
     Raises
     ------
     OptionError
-        If there is no such channel, the roles are too many or too few, or the threshold is not in
-        [0, 1).
+        If there is no such channel, the roles are too many or too few, the threshold is not in
+        [0, 1), or the activation stated is not what the output needs.
     InferenceError
         If the trial run gave NaN, or what is neither probabilities nor logits.
     """
@@ -83,11 +89,21 @@ def settle(
         raise InferenceError(f"{description.name}: a trial image gave NaN or infinite values")
     notes: list[str] = []
     steps = description.output.steps
+    if activation is not None:
+        added = _activation(description, activation, final_op, channels, stated=roles is not None)
+        notes.append(f"activation {activation} (as stated)")
+        steps, maps = (*steps, *added), apply_steps(maps, letters, added)
     # Half precision and interpolation carry probabilities a little beyond 0 and 1.
     inside = [_in_range(channel) for channel in maps[0]]
     found = _provisional(description, inside, foreground, stated=roles is not None)
     classes = BACKGROUND in found
     judged = maps if classes else maps[:, found.index(FOREGROUND)]
+    if activation is not None and not _in_range(judged):
+        raise OptionError(
+            f"{description.name}: with activation {activation} its output reaches from "
+            f"{judged.min():.3g} to {judged.max():.3g} on a trial image, no probabilities; leave "
+            "--activation out and it is chosen, or state another"
+        )
     if judged.min() < 0 and final_op == "Tanh":
         step = Step.of("scale_linear", gain=0.5, offset=0.5)
         notes.append("output ends in a Tanh: moved from [-1, 1] to [0, 1]")
@@ -124,6 +140,29 @@ def settle(
         threshold=description.threshold if threshold is None else threshold,
         notes=(*description.notes, *notes, *assumed),
     )
+
+
+def _activation(
+    description: ModelDescription, activation: str, final_op: str, channels: int, *, stated: bool
+) -> tuple[Step, ...]:
+    """The steps of an activation that the user states."""
+    if activation not in ACTIVATIONS:
+        raise unknown_name("activation", activation, ACTIVATIONS)
+    if activation == "none":
+        return ()
+    if final_op in ("Sigmoid", "Softmax"):
+        raise OptionError(
+            f"{description.name}: activation {activation} is stated, and its graph ends in a "
+            f"{final_op} already; leave it out"
+        )
+    if activation == "softmax" and channels == 1:
+        raise OptionError(
+            f"{description.name}: a softmax over its one output channel gives 1 everywhere; "
+            "state activation sigmoid"
+        )
+    if activation == "softmax":
+        return (Step.of("softmax", axis="c"),)
+    return (_sigmoid(description.roles) if stated else Step.of("sigmoid"),)
 
 
 def _sigmoid(roles: Sequence[str]) -> Step:

@@ -20,6 +20,7 @@ from onnx_cte.features import FeatureMap
 from onnx_cte.needs import FeaturePerturbation, InputPerturbation, Needs
 from onnx_cte.perturbations import generator
 from onnx_cte.preprocessing import apply_steps
+from onnx_cte.segmenters.channels import grey, matched
 from onnx_cte.segmenters.network import layout
 from onnx_cte.tiling import Place, Size, run_tiled, tile_limit, tiles
 from onnx_cte.types import BACKGROUND, BOUNDARY, FOREGROUND, Decoder, Image, Observation, Prediction
@@ -27,8 +28,6 @@ from onnx_cte.types import BACKGROUND, BOUNDARY, FOREGROUND, Decoder, Image, Obs
 Predict = Callable[[NDArray[np.float32]], NDArray[Any]]
 """A network: normalised (1, C, h, w) float32 to raw (1, C', h', w'); (d, h, w) likewise."""
 
-# Rec. 709 luminance, the weights of the sRGB primaries (ITU-R BT.709-6, item 3.2).
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 # Half precision and interpolation carry probabilities so far beyond 0 and 1; they are clipped.
 _TOLERANCE = 1e-2
 
@@ -165,7 +164,7 @@ def observe(
         views[view.perturbation.name] = _within(opened.read(recipe, disturbed, view.taps), inner)
     return Observation(
         image=image.name,
-        pixels=_grey(image)[inner],
+        pixels=grey(image)[inner],
         reference=_prediction(recipe, reference, inner, needs.instances),
         perturbed=perturbed,
         truth=image.truth,
@@ -217,8 +216,8 @@ def normalised(recipe: Recipe, image: Image) -> NDArray[np.float32]:
             else "the image is a plane, the network takes volumes: give stacks, with --volumes"
         )
     letters = layout(recipe.dimensions)
-    whole = None if image.whole is None else _channels(image.whole, image, recipe.channels)[None]
-    tensor = _channels(image.data, image, recipe.channels)[None]
+    whole = None if image.whole is None else matched(image.whole, image, recipe.channels)[None]
+    tensor = matched(image.data, image, recipe.channels)[None]
     return np.asarray(apply_steps(tensor, letters, recipe.before, whole), dtype=np.float32)
 
 
@@ -315,30 +314,3 @@ def _prediction(
     if perturbation is not None:
         maps = perturbation.restore(maps)
     return Prediction(maps[(slice(None), *inner)], recipe.roles, recipe.threshold, labels)
-
-
-def _channels(data: NDArray[Any], image: Image, wanted: int) -> NDArray[Any]:
-    """Give (C, H, W) with as many channels as wanted: grey and RGB turn into each other."""
-    planes = data if "c" in image.axes else data[None]
-    if len(planes) == wanted:
-        return planes
-    if len(planes) == 1 and wanted == 3:
-        return np.broadcast_to(planes, (3, *planes.shape[1:]))
-    if len(planes) == 3 and wanted == 1:
-        return _luminance(planes)[None]
-    raise ImageError(
-        f"the image has {len(planes)} channel{'s' * (len(planes) > 1)}, the network takes {wanted}"
-        + ("; choose one with --channel" if wanted == 1 else "")
-    )
-
-
-def _grey(image: Image) -> NDArray[Any]:
-    """One plane to look at: RGB as luminance, of other channels the first."""
-    if "c" not in image.axes:
-        return image.data
-    plane: NDArray[Any] = _luminance(image.data) if len(image.data) == 3 else image.data[0]
-    return plane
-
-
-def _luminance(planes: NDArray[Any]) -> NDArray[np.float32]:
-    return np.tensordot(_LUMINANCE, planes.astype(np.float32, copy=False), axes=1)

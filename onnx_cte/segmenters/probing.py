@@ -17,7 +17,7 @@ tiles meet. (Of a volume, 64 px on every side would be most of a tile.)"""
 
 
 def describe_bare(
-    path: Path, session: Session, *, normalize: str | None, opset: int
+    path: Path, session: Session, *, normalize: str | None, opset: int, axes: str | None = None
 ) -> ModelDescription:
     """Description of an ONNX file that comes without one.
 
@@ -31,6 +31,8 @@ def describe_bare(
         assumes percentiles, and says so.
     opset : int
         Of the file, for the record.
+    axes : str or None
+        A letter for each axis of its input, as the user stated it; None reads its shape.
 
     Returns
     -------
@@ -41,12 +43,14 @@ def describe_bare(
     ------
     GraphError
         If it takes no image, cannot be run at any size tried, or gives no map of an image's size.
+    OptionError
+        If `axes` do not fit its input.
     """
     require_single_input(session)
     port = session.inputs[0]
     require_floats(path.name, port)
-    trial, layout, found = first_that_runs(path, session, layouts(path, port))
-    index, axes, space = found.index, found.axes, layout.space
+    trial, layout, found = first_that_runs(path, session, layouts(path, port, axes))
+    index, space = found.index, layout.space
     raw = trial.outputs[index]
     least = smallest(session, layout, trial.steps)
     sizes = tuple(
@@ -56,7 +60,8 @@ def describe_bare(
     halo = tuple(assumed_halo(size, len(space)) for size in sizes)
     notes = [
         f"no description: read from the graph (opset {opset}) and by running it",
-        f"input '{port.name}' is {layout.axes}, channels: {layout.channels}, "
+        f"input '{port.name}' is {layout.axes}{' (as stated)' if axes else ''}, "
+        f"channels: {layout.channels}, "
         + ", ".join(f"{axis}: {size}" for axis, size in zip(space, sizes, strict=True)),
         f"normalised by {normalize or 'percentile'} ({'as stated' if normalize else 'assumed'})",
         f"where tiles meet, {halo[-1]} px are cropped (assumed)",
@@ -67,7 +72,7 @@ def describe_bare(
     if len(session.outputs) > 1:
         names = ", ".join(output.name for output in session.outputs)
         notes.append(f"of the outputs {names}, '{session.outputs[index].name}' is judged")
-    channels = raw.shape[axes.index("c")] if "c" in axes else 1
+    channels = raw.shape[found.axes.index("c")] if "c" in found.axes else 1
     return ModelDescription(
         name=path.stem,
         weights=path,
@@ -75,13 +80,13 @@ def describe_bare(
             name=port.name,
             axes=layout.axes,
             sizes=tuple(zip(space, sizes, strict=True)),
-            channels=layout.channels,
+            channels=layout.channels if "c" in layout.axes else None,
             dtype=str(port.dtype),
             steps=named_steps(normalize or "percentile", space),
         ),
         output=TensorSpec(
             name=session.outputs[index].name,
-            axes=axes,
+            axes=found.axes,
             channels=channels,
             channel_names=tuple(f"channel{i}" for i in range(channels)),
             dtype=str(raw.dtype),

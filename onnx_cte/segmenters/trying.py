@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_cte.errors import GraphError, InferenceError
+from onnx_cte.errors import GraphError, InferenceError, OptionError
 from onnx_cte.sessions import Port, Session
 
 STEPS = (1, 2, 4, 8, 16, 32, 64)
@@ -17,6 +17,10 @@ MOST_CHANNELS = 16  # more than that along an axis are taken for pixels
 # Px, least side of a trial image, of planes and of volumes: networks of five scales still have 3 px
 # at the last of a plane.
 _AROUND = {2: 96, 3: 32}
+_AXES = ("bcyx", "byxc", "byx", "bczyx", "bzyxc", "bzyx")
+"""Layouts of an input that can be stated."""
+_SMALLEST = 5  # px; a fixed side of less is no side of an image or volume
+_SAY = " If it is one, `onnx-cte package MODEL.onnx --axes LETTERS` makes a package that says so"
 COARSEST = 8
 """An output may be so many times coarser than the image, as in StarDist's grid, and no more."""
 
@@ -83,19 +87,24 @@ def trial_image(shape: Sequence[int], axes: str) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.broadcast_to(expanded, tuple(shape)), dtype=np.float32)
 
 
-def layouts(path: Path, port: Port) -> list[Layout]:
-    """Ways to read the input's shape, the likeliest first.
+def layouts(path: Path, port: Port, axes: str | None = None) -> list[Layout]:
+    """Ways to read the input's shape, the likeliest first; one, if its axes are stated.
 
     Raises
     ------
     GraphError
         If it is no image, or of a fixed batch.
+    OptionError
+        If the axes stated are not those of an image, or do not fit its shape.
     """
     shape = port.shape
+    if axes is not None:
+        return _stated(path, port, axes)
     if len(shape) not in (4, 5):
         raise GraphError(
             f"{path.name}: input '{port.name}' has shape {_sizes(shape)}, expected an image: "
-            "(N, C, H, W) or (N, H, W, C), or a volume: (N, C, D, H, W) or (N, D, H, W, C)"
+            "(N, C, H, W) or (N, H, W, C), or a volume: (N, C, D, H, W) or (N, D, H, W, C)."
+            f"{_SAY}"
         )
     space = "zyx"[5 - len(shape) :]
     leading, trailing = f"bc{space}", f"b{space}c"
@@ -117,12 +126,45 @@ def layouts(path: Path, port: Port) -> list[Layout]:
     if first is not None or last is not None:
         raise GraphError(
             f"{path.name}: input '{port.name}' has shape {_sizes(shape)}; no axis looks like "
-            f"channels (at most {MOST_CHANNELS})"
+            f"channels (at most {MOST_CHANNELS}).{_SAY}"
         )
     note = "the number of channels is free in the file; tried out"
     return [Layout(leading, channels, shape[2:], note) for channels in (1, 3)] + [
         Layout(trailing, channels, shape[1:-1], note) for channels in (1, 3)
     ]
+
+
+def _stated(path: Path, port: Port, axes: str) -> list[Layout]:
+    """The one reading that is stated, if it can be."""
+    letters, shape = axes.lower(), port.shape
+    if letters not in _AXES:
+        odd = sorted(set(letters) - set("bczyx"))
+        order = (
+            "the batch (b) is first, then come depth (z), height (y) and width (x) in this order"
+        )
+        why = f"'{odd[0]}' is none of b, c, z, y, x" if odd else order
+        raise OptionError(f"axes '{axes}': expected one of {', '.join(_AXES)}; {why}")
+    if len(letters) != len(shape):
+        fitting = [known for known in _AXES if len(known) == len(shape)]
+        way = f"; {len(shape)} axes are {' or '.join(fitting)}" if fitting else ""
+        raise OptionError(
+            f"axes '{axes}' are {len(letters)}, and input '{port.name}' of {path.name} has "
+            f"{len(shape)}: {_sizes(shape)}{way}"
+        )
+    if shape[0] not in (None, 1):
+        raise GraphError(
+            f"{path.name}: takes batches of {shape[0]} only; "
+            "export it with a batch of 1 or of free size"
+        )
+    known = shape[letters.index("c")] if "c" in letters else 1
+    sides = tuple(shape[letters.index(axis)] for axis in "zyx" if axis in letters)
+    small = [side for side in sides if side and side < _SMALLEST]
+    if small:
+        raise OptionError(
+            f"axes '{axes}' would give input '{port.name}' of {path.name}, {_sizes(shape)}, a side "
+            f"of {small[0]} px; is that the channels?"
+        )
+    return [Layout(letters, channels, sides) for channels in ([known] if known else [1, 3])]
 
 
 def first_that_runs(

@@ -99,10 +99,13 @@ def test_logits_in_a_package_get_a_sigmoid_and_a_note(tmp_path):
 
 
 def test_options_for_bare_files_are_not_silently_ignored(tmp_path):
-    net = opened(right(tmp_path / "net"), normalize="zscore", foreground=1, threshold=0.6)
+    stated = {"normalize": "zscore", "foreground": 1, "axes": "byxc", "activation": "none"}
+    net = opened(right(tmp_path / "net"), threshold=0.6, **stated)
     text = "\n".join(net.notes)
     assert "--normalize zscore not used: the package's description says it" in text
     assert "--foreground 1 not used" in text
+    assert "--axes byxc not used" in text
+    assert "--activation none not used" in text
     assert net.description.threshold == 0.6
 
 
