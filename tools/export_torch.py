@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
+from export.parity import TOLERANCE, differences
 from normalising import normalised, step_of, told
 from targets import CHANNELS
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 from unet import UNet
 from zoo_folder import describe, read_origin, simulate, update_index
 
@@ -31,7 +32,6 @@ OPSET = 18
 BACKGROUND = "background"
 """The role of the first of several classes."""
 
-TOLERANCE = 1e-4
 PARITY_SHAPES = ((1, 64, 64), (1, 256, 320), (2, 128, 128))
 """Batch, height and width of the inputs on which torch and ONNX Runtime are compared."""
 
@@ -124,18 +124,16 @@ def export(network: nn.Module, channels: int, path: Path) -> None:
     onnx.checker.check_model(onnx.load(path), full_check=True)
 
 
-def parity(network: nn.Module, channels: int, path: Path) -> dict[tuple[int, int, int], float]:
-    """Largest difference between torch and ONNX Runtime (CPU), by batch, height and width."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    rng = np.random.default_rng(0)
-    differences = {}
-    for batch, height, width in PARITY_SHAPES:
-        image = rng.random((batch, channels, height, width), dtype=np.float32)
-        (found,) = session.run(None, {"image": image})
+def parity(network: nn.Module, channels: int, path: Path) -> dict[tuple[int, ...], float]:
+    """Largest difference between torch and ONNX Runtime (CPU), by the shape of the input."""
+
+    def run(image: NDArray[np.float32]) -> NDArray[np.floating]:
         with torch.inference_mode():
-            expected: Tensor = network(torch.from_numpy(image))
-        differences[batch, height, width] = float(np.abs(found - expected.numpy()).max())
-    return differences
+            found: NDArray[np.floating] = network(torch.from_numpy(image)).numpy()
+        return found
+
+    wanted = [(batch, channels, *sides) for batch, *sides in PARITY_SHAPES]
+    return differences(run, path, wanted)
 
 
 def readme(name: str, origin: Mapping[str, Any], trained: Mapping[str, Any], in_zoo: bool) -> str:

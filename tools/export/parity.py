@@ -1,0 +1,163 @@
+"""Proof that an ONNX file gives what the network gives that it was exported from.
+
+Needs NumPy, ONNX and ONNX Runtime alone, so that it runs in the environment of any framework.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+Run = Callable[[NDArray[np.float32]], NDArray[np.floating]]
+"""A network of any framework: from (N, C, [D,] H, W) to (N, K, [D,] H, W)."""
+
+TOLERANCE = 1e-4
+"""Largest difference that is put down to rounding, for outputs of the order of 1; of larger ones,
+times the largest output."""
+
+
+class Differs(Exception):
+    """The file does not give what the network gives."""
+
+
+def shapes(channels: int, sides: Sequence[int]) -> list[tuple[int, ...]]:
+    """Two sizes, and a batch of two.
+
+    Parameters
+    ----------
+    channels : int
+    sides : sequence of int
+        Depth, height and width, or height and width, of the smaller size.
+
+    Returns
+    -------
+    list of tuple of int
+        Shapes (N, C, [D,] H, W); the other size is no square.
+
+    Examples
+    --------
+    >>> shapes(1, [64, 64])
+    [(1, 1, 64, 64), (1, 1, 128, 192), (2, 1, 64, 64)]
+    """
+    small = tuple(sides)
+    large = (*(2 * side for side in small[:-1]), 3 * small[-1])
+    return [(1, channels, *small), (1, channels, *large), (2, channels, *small)]
+
+
+def differences(
+    run: Run, path: Path, wanted: Sequence[tuple[int, ...]], seed: int = 0
+) -> dict[tuple[int, ...], float]:
+    """How far the file's output is from the network's, on noise.
+
+    Parameters
+    ----------
+    run : callable
+    path : Path
+        Of an ONNX file with one input and one output; run on the CPU.
+    wanted : sequence of tuple of int
+        Shapes of the inputs, values of which are uniform in [0, 1).
+    seed : int
+
+    Returns
+    -------
+    dict of shape to float
+        Largest absolute difference over largest absolute output, or over 1 if that is less.
+
+    Raises
+    ------
+    Differs
+        If ONNX Runtime refuses an input, or the outputs have other shapes.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    (port,), rng = session.get_inputs(), np.random.default_rng(seed)
+    found = {}
+    for shape in wanted:
+        image = rng.random(shape, dtype=np.float32)
+        expected = np.asarray(run(image))
+        try:
+            (given,) = session.run(None, {port.name: image})
+        except Exception as error:  # ONNX Runtime raises kinds of its own
+            reason = " ".join(str(error).split())[:200]
+            raise Differs(f"{path.name} refuses an input of shape {shape}: {reason}") from error
+        if given.shape != expected.shape:
+            raise Differs(
+                f"{path.name} gives shape {given.shape} for an input of shape {shape}, the network "
+                f"{expected.shape}"
+            )
+        largest = max(1.0, float(np.abs(expected).max()))
+        found[shape] = float(np.abs(given - expected).max()) / largest
+    return found
+
+
+def require(
+    run: Run, path: Path, wanted: Sequence[tuple[int, ...]], tolerance: float = TOLERANCE
+) -> dict[tuple[int, ...], float]:
+    """`differences`, none of which may exceed the tolerance.
+
+    Raises
+    ------
+    Differs
+        If one does (NaN too), or as `differences` says.
+    """
+    found = differences(run, path, wanted)
+    for shape, difference in found.items():
+        if not difference <= tolerance:
+            raise Differs(
+                f"{path.name} differs from the network by {difference:.1e} at shape {shape}; "
+                f"{tolerance:.0e} is allowed. Is the network in evaluation mode (no dropout, "
+                "stored statistics), and does it give the same twice?"
+            )
+    return found
+
+
+def keep(
+    run: Run, partial: Path, path: Path, channels: int, sides: Sequence[int], fixed: bool
+) -> dict[tuple[int, ...], float]:
+    """Give a proven file its name; one that is not proven is removed.
+
+    Parameters
+    ----------
+    run : callable
+        The network.
+    partial : Path
+        What an exporter wrote.
+    path : Path
+        Its name, once it is proven.
+    channels, sides
+        As of `shapes`.
+    fixed : bool
+        Whether the file takes no other height and width than `sides`.
+
+    Returns
+    -------
+    dict of shape to float
+
+    Raises
+    ------
+    Differs
+        If it is not proven, or is no valid ONNX file.
+    """
+    try:
+        try:
+            onnx.checker.check_model(partial, full_check=True)
+        except onnx.checker.ValidationError as error:
+            raise Differs(f"what was exported is no valid ONNX file: {error}") from error
+        wanted = shapes(channels, sides)
+        found = require(run, partial, [s for s in wanted if not fixed or s[2:] == tuple(sides)])
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return found
+
+
+def told(found: dict[tuple[int, ...], float]) -> str:
+    """The differences in words, a line each."""
+    return "\n".join(
+        f"  {' x '.join(map(str, shape))}: largest difference {difference:.1e}"
+        for shape, difference in found.items()
+    )
