@@ -67,6 +67,7 @@ def write(folder):
     torch.save(network.state_dict(), bundle / "models" / "model.pt")
     keras_model = carried.in_keras(weights)
     keras_model.save(folder / "unet.keras")
+    keras_model.save(folder / "unet.h5")
     keras_model.export(folder / "saved", verbose=False)
     (folder / "unet_flax.py").write_text(carried.FLAX)
     variables = serialization.to_bytes(carried.for_flax(weights))
@@ -157,10 +158,35 @@ def test_an_exported_program(place, exported):
     assert same(place / "program.onnx", exported / "torch.onnx")
 
 
-def test_a_saved_model(place, exported):
-    done, _, complaint = command(place, "keras", "saved", "saved.onnx")
+@pytest.mark.parametrize("source", ["saved", "unet.h5"])
+def test_a_saved_model_and_an_older_file(place, exported, source):
+    done, _, complaint = command(place, "keras", source, "saved.onnx")
     assert done == 0, complaint
     assert same(place / "saved.onnx", exported / "torch.onnx")
+
+
+@pytest.mark.parametrize(
+    ("made", "rest", "sizes"),
+    [("net", (), 3), ("resized", ("--fixed", "--size", 64, 96), 1)],
+)
+def test_other_code_of_flax(place, made, rest, sizes):
+    (place / "other_flax.py").write_text(carried.OTHER_FLAX)
+    arguments = (f"other_flax.py:{made}", f"{made}.onnx", "--channels", 1, *rest)
+    done, told, complaint = command(place, "flax", *arguments)
+    assert done == 0, complaint
+    assert told.count("largest difference") == sizes
+    images = [oc.Image(name, image, "yx") for name, image, _ in simulate_images(2, seed=0)]
+    assert oc.rank(oc.open_models(place / f"{made}.onnx"), images, oc.CTE())[0].images == 2
+
+
+def test_a_graph_that_depends_on_the_size_is_not_written_for_any(place):
+    (place / "other_flax.py").write_text(carried.OTHER_FLAX)
+    done, _, complaint = command(
+        place, "flax", "other_flax.py:resized", "any.onnx", "--channels", 1
+    )
+    assert done == 1
+    assert "not written: the file gives shape (1, 1, 64, 64) for an input of shape" in complaint
+    assert not list(place.glob("any.*"))
 
 
 def test_a_fixed_size(place, exported):

@@ -64,14 +64,14 @@ def test_a_planted_difference_in_one_pixel_is_refused_and_no_file_is_left(parity
             found[0, 0, 3, 4] += wrong
         return found
 
-    with pytest.raises(parity.Differs, match=r"a\.partial differs .* at shape \(1, 1, 16, 24\)"):
-        parity.keep(run, partial, tmp_path / "a.onnx", 1, [8, 8], False)
+    with pytest.raises(parity.Differs, match=r"the file differs .* at shape \(1, 1, 16, 24\)"):
+        parity.keep(run, partial, tmp_path / "a.onnx", SHAPES)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_proven_gets_its_name(parity, tmp_path):
     partial = doubling(tmp_path / "a.partial")
-    parity.keep(lambda image: image * np.float32(2), partial, tmp_path / "a.onnx", 1, [8, 8], False)
+    parity.keep(lambda image: image * np.float32(2), partial, tmp_path / "a.onnx", SHAPES)
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
 
 
@@ -90,7 +90,10 @@ def test_a_size_that_is_refused_or_lost(parity, tmp_path):
 def test_a_fixed_size_is_proven_at_this_size_alone(parity, tmp_path):
     partial = doubling(tmp_path / "a.partial", ("N", 1, 8, 8))
     found = parity.keep(
-        lambda image: image * np.float32(2), partial, tmp_path / "a.onnx", 1, [8, 8], True
+        lambda image: image * np.float32(2),
+        partial,
+        tmp_path / "a.onnx",
+        parity.shapes(1, [8, 8], fixed=True),
     )
     assert list(found) == [SHAPES[0], SHAPES[2]]
 
@@ -101,5 +104,5 @@ def test_what_is_no_valid_file(parity, tmp_path):
     model.graph.node[0].op_type = "Nothing"
     onnx.save(model, partial)
     with pytest.raises(parity.Differs, match="is no valid ONNX file"):
-        parity.keep(lambda image: image, partial, tmp_path / "a.onnx", 1, [8, 8], False)
+        parity.keep(lambda image: image, partial, tmp_path / "a.onnx", SHAPES)
     assert list(tmp_path.iterdir()) == []

@@ -22,8 +22,8 @@ import onnx
 import torch
 from export.parity import TOLERANCE, differences
 from normalising import normalised, step_of, told
-from targets import CHANNELS
 from numpy.typing import NDArray
+from targets import CHANNELS
 from torch import nn
 from unet import UNet
 from zoo_folder import describe, read_origin, simulate, update_index

@@ -145,6 +145,42 @@ class UNet(nn.Module):
         return nn.Conv(1, (1, 1))(x)
 '''
 
+OTHER_FLAX = '''
+"""A flax.nnx module, and a function whose graph depends on the size of the image."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+class Net(nnx.Module):
+    def __init__(self, rngs):
+        self.above = nnx.Conv(1, 8, (3, 3), rngs=rngs)
+        self.norm = nnx.BatchNorm(8, rngs=rngs)
+        self.below = nnx.Conv(8, 16, (3, 3), rngs=rngs)
+        self.drop = nnx.Dropout(0.5, rngs=rngs)
+        self.widen = nnx.ConvTranspose(16, 8, (2, 2), strides=(2, 2), rngs=rngs)
+        self.last = nnx.Conv(16, 1, (1, 1), rngs=rngs)
+
+    def __call__(self, x):
+        skip = nnx.relu(self.norm(self.above(x)))
+        x = nnx.max_pool(skip, window_shape=(2, 2), strides=(2, 2))
+        x = self.widen(self.drop(nnx.relu(self.below(x))))
+        return self.last(jnp.concatenate([skip, x], axis=-1))
+
+
+def net():
+    return Net(nnx.Rngs(0))
+
+
+def resized():
+    def apply(x):
+        half = x[:, ::2, ::2]
+        return jax.image.resize(half, x.shape, "bilinear", antialias=False)
+
+    return apply
+'''
+
 
 def for_flax(weights: Weights):
     """Variables of the network in Flax."""

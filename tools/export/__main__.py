@@ -16,6 +16,7 @@ only if ONNX Runtime gives what the framework gives, at two sizes and in a batch
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         found = _export(options)
     except Differs as error:
         raise SystemExit(f"not written: {error}") from error
+    except Exception as error:  # Exporters raise any kind on what they do not know.
+        traceback.print_exc()
+        reason = " ".join(str(error).split())[:200]
+        raise SystemExit(
+            f"not written: {options.framework} or its exporter failed, as told above: "
+            f"{type(error).__name__}: {reason}"
+        ) from error
     print(f"{options.path}: written; {options.framework} and ONNX Runtime agree")
     print(told(found))
 

@@ -9,7 +9,8 @@ them first (bcyx).
 jax2onnx (0.17) gets the shapes of pooling wrong where sizes are symbols, and what JAX writes for
 TensorFlow (one XlaCallModule) cannot be turned to ONNX any more. So the network is traced at one
 size, sizes are freed in the file, and other sizes are proven like any. A network whose graph
-depends on the size (`jax.image.resize`) fails that proof: it is written at one size, by ``fixed``.
+depends on the size (`jax.image.resize`) fails that proof: it is written at one size, for one image
+at a time, by ``fixed``.
 `flax.linen.max_pool` wants its arguments by name: ``window_shape=``, ``strides=``.
 """
 
@@ -23,7 +24,7 @@ from flax import linen, serialization
 from jax2onnx import to_onnx
 from loading import made
 from numpy.typing import NDArray
-from parity import keep
+from parity import keep, shapes
 from ports import name_ports
 
 OPSET = 18
@@ -52,7 +53,7 @@ def export(
     sides : sequence of int
         (Depth,) height and width it is traced with.
     fixed : bool
-        Whether (depth,) height and width stay those of the trace; the batch may change.
+        Whether all sizes stay those of the trace, the batch, of one, too.
     opset : int
 
     Returns
@@ -77,14 +78,13 @@ def export(
         output_path=str(partial),
         opset=opset,
     )
-    name_ports(
-        partial, {0: "N"} | ({} if fixed else dict(enumerate("DHW"[-len(sides) :], start=2)))
-    )
+    letters = dict(enumerate("DHW"[-len(sides) :], start=2))
+    name_ports(partial, {} if fixed else {0: "N"} | letters)
 
     def run(image: NDArray[np.float32]) -> NDArray[np.floating]:
         return np.asarray(channels_first(jnp.asarray(image)))
 
-    return keep(run, partial, path, channels, sides, fixed)
+    return keep(run, partial, path, [(1, channels, *sides)] if fixed else shapes(channels, sides))
 
 
 def load(source: str, weights: Path | None) -> Callable[[Any], Any]:

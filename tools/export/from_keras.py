@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 import tf2onnx
 from numpy.typing import NDArray
-from parity import keep
+from parity import keep, shapes
 from ports import name_ports
 
 OPSET = 18
@@ -84,8 +84,8 @@ def export(
         found: NDArray[np.floating] = function(tf.constant(image)).numpy()
         return found
 
-    fixed = None not in sides
-    return keep(run, partial, path, channels, [side or SIDE for side in sides], fixed)
+    wanted = shapes(channels, [side or SIDE for side in sides], fixed=None not in sides)
+    return keep(run, partial, path, wanted)
 
 
 def load(source: Path) -> tuple[Callable[[Any], Any], int, list[int | None]]:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from loading import made
 from numpy.typing import NDArray
-from parity import Differs, Run, keep
+from parity import Differs, Run, keep, shapes
 from torch import nn
 
 OPSET = 18
@@ -93,7 +93,7 @@ def export(
             **({"verbose": False} if dynamo else {}),
             **how,
         )
-    return keep(runner(network), partial, path, channels, sides, fixed)
+    return keep(runner(network), partial, path, shapes(channels, sides, fixed))
 
 
 def runner(network: nn.Module) -> Run:

@@ -23,14 +23,16 @@ class Differs(Exception):
     """The file does not give what the network gives."""
 
 
-def shapes(channels: int, sides: Sequence[int]) -> list[tuple[int, ...]]:
-    """Two sizes, and a batch of two.
+def shapes(channels: int, sides: Sequence[int], fixed: bool = False) -> list[tuple[int, ...]]:
+    """Two sizes, and a batch of two; of a network of one size, that alone.
 
     Parameters
     ----------
     channels : int
     sides : sequence of int
         Depth, height and width, or height and width, of the smaller size.
+    fixed : bool
+        Whether it takes no other.
 
     Returns
     -------
@@ -44,7 +46,8 @@ def shapes(channels: int, sides: Sequence[int]) -> list[tuple[int, ...]]:
     """
     small = tuple(sides)
     large = (*(2 * side for side in small[:-1]), 3 * small[-1])
-    return [(1, channels, *small), (1, channels, *large), (2, channels, *small)]
+    other = [] if fixed else [(1, channels, *large)]
+    return [(1, channels, *small), *other, (2, channels, *small)]
 
 
 def differences(
@@ -83,10 +86,10 @@ def differences(
             (given,) = session.run(None, {port.name: image})
         except Exception as error:  # ONNX Runtime raises kinds of its own
             reason = " ".join(str(error).split())[:200]
-            raise Differs(f"{path.name} refuses an input of shape {shape}: {reason}") from error
+            raise Differs(f"the file refuses an input of shape {shape}: {reason}") from error
         if given.shape != expected.shape:
             raise Differs(
-                f"{path.name} gives shape {given.shape} for an input of shape {shape}, the network "
+                f"the file gives shape {given.shape} for an input of shape {shape}, the network "
                 f"{expected.shape}"
             )
         largest = max(1.0, float(np.abs(expected).max()))
@@ -108,7 +111,7 @@ def require(
     for shape, difference in found.items():
         if not difference <= tolerance:
             raise Differs(
-                f"{path.name} differs from the network by {difference:.1e} at shape {shape}; "
+                f"the file differs from the network by {difference:.1e} at shape {shape}; "
                 f"{tolerance:.0e} is allowed. Is the network in evaluation mode (no dropout, "
                 "stored statistics), and does it give the same twice?"
             )
@@ -116,7 +119,7 @@ def require(
 
 
 def keep(
-    run: Run, partial: Path, path: Path, channels: int, sides: Sequence[int], fixed: bool
+    run: Run, partial: Path, path: Path, wanted: Sequence[tuple[int, ...]]
 ) -> dict[tuple[int, ...], float]:
     """Give a proven file its name; one that is not proven is removed.
 
@@ -128,10 +131,8 @@ def keep(
         What an exporter wrote.
     path : Path
         Its name, once it is proven.
-    channels, sides
-        As of `shapes`.
-    fixed : bool
-        Whether the file takes no other height and width than `sides`.
+    wanted : sequence of tuple of int
+        Shapes to prove it at, such as those of `shapes`.
 
     Returns
     -------
@@ -147,8 +148,7 @@ def keep(
             onnx.checker.check_model(partial, full_check=True)
         except onnx.checker.ValidationError as error:
             raise Differs(f"what was exported is no valid ONNX file: {error}") from error
-        wanted = shapes(channels, sides)
-        found = require(run, partial, [s for s in wanted if not fixed or s[2:] == tuple(sides)])
+        found = require(run, partial, wanted)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
