@@ -75,7 +75,7 @@ def test_a_model_without_source_fails_for_that_estimator_alone(own):
     )
     share, near = ranked(own, [Share(), Nearness()], None)
     assert near.scores == ()
-    with pytest.raises(NothingToRank, match="jumpy: it needs the model's own source images"):
+    with pytest.raises(NothingToRank, match="jumpy, sharp, steady: it needs the model's own"):
         ranked(own, [Nearness()], {})
     with pytest.raises(NotOffered, match="jumpy: estimator 'nearness': it needs the model's own"):
         ranked(own, [Nearness()], source(own, "steady"), strict=True)
