@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from onnx_cte.agreement import Agreement
-from onnx_cte.documents import FORMAT, agreement_to_json, null, ranking_from_json, ranking_to_json
+from onnx_cte.documents import FORMAT, agreement_to_json, ranking_from_json, ranking_to_json
 from onnx_cte.errors import OutputError
 from onnx_cte.page import page_of
 from onnx_cte.pictures import Picture, pictures_from_json, pictures_to_json
 from onnx_cte.ranking import Ranking
-from onnx_cte.sheets import images_csv, ranking_csv, scores_csv, table_csv
+from onnx_cte.sheets import agreement_csv, images_csv, ranking_csv, scores_csv
 from onnx_cte.writing import beside_ranking, prepare_folder, remove_files, replace_file
 
 PICTURES = "pictures.json"
@@ -213,19 +213,28 @@ def write_evaluation(
         "left_out": [list(pair) for pair in left_out],
     }
     replace_file(path / "evaluation.json", _dump(document))
+    write_evaluation_sheets(performance, compared, path)
+
+
+def write_evaluation_sheets(
+    performance: Ranking, compared: Sequence[tuple[Ranking, Agreement]], folder: str | Path
+) -> None:
+    """Write ``performance.csv``, ``scores.csv`` and ``agreement.csv`` alone.
+
+    Parameters
+    ----------
+    performance, compared, folder
+        As of `write_evaluation`.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    """
+    path = prepare_folder(folder)
     replace_file(path / "performance.csv", ranking_csv(performance))
     replace_file(path / "scores.csv", scores_csv(performance, [ranking for ranking, _ in compared]))
-    plain = [
-        {
-            **{name: value for name, value in row.items() if name != "left_out"},
-            "needs": "; ".join(ranking.needs),
-            "seconds": null(ranking.seconds),
-        }
-        for row, (ranking, _) in zip(rows, compared, strict=True)
-    ]
-    replace_file(
-        path / "agreement.csv", table_csv(list(plain[0]) if plain else ["estimator"], plain)
-    )
+    replace_file(path / "agreement.csv", agreement_csv(compared))
 
 
 def read_ranking(path: str | Path) -> Ranking:

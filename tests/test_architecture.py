@@ -44,7 +44,7 @@ MAY_IMPORT = {  # room: the rooms it may use
     "bootstrap": {"bank", "errors", "sample_size", "types"},
     "agreement": {"correlation", "errors", "ranking", "tables"},
     "documents": {"errors", "ranking", "agreement", "separation"},
-    "sheets": {"documents", "ranking"},
+    "sheets": {"agreement", "documents", "ranking"},
     "verdict": {"ranking"},
     "pictures": {"errors"},
     "page": {"agreement", "pictures", "ranking", "tables", "verdict"},

@@ -104,10 +104,13 @@ def test_evaluate_holds_the_score_against_performance(place):
     assert "Against labels, " in shown
     (picture,) = read_pictures("e")
     assert picture.labelled
-    # From what is saved the same page comes again.
+    # From what is saved the same page and tables come again.
     assert call("report", "e", "--out", "again").exit_code == 0
-    assert os.listdir("again") == ["index.html"]
+    tables = ["agreement.csv", "performance.csv", "scores.csv"]
+    assert sorted(os.listdir("again")) == [*tables[:1], "index.html", *tables[1:]]
     assert page("again") == shown
+    for table in tables:
+        assert Path("again", table).read_text() == Path("e", table).read_text()
 
 
 def test_a_saved_ranking_becomes_a_page_and_tables_again(place):

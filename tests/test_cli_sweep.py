@@ -196,7 +196,7 @@ def test_networks_without_a_bottleneck(place, monkeypatch):
     monkeypatch.undo()
     result = call("rank", place / "models", place / "images", *AUTO[3:], "--out", place / "out")
     assert result.exit_code == 1
-    assert "none of 3 models can be used; jumpy, sharp, steady: no bottleneck to disturb" in result.stderr
+    assert "none of 3 models can be used; jumpy, sharp, steady: no bottleneck" in result.stderr
     assert result.stderr.count("jumpy") == 1
     assert "--perturb noise=0.1" in result.stderr
 

@@ -17,6 +17,7 @@ from onnx_cte.report import (
     read_evaluation,
     read_pictures,
     read_ranking,
+    write_evaluation_sheets,
     write_page,
     write_pictures,
     write_sheets,
@@ -70,14 +71,14 @@ def write_shown(
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder for index.html, ranking.csv and images.csv. [default: that of the ranking]",
+    help="Folder for index.html and the tables. [default: that of the ranking]",
 )
 @told
 def report_command(ranking: Path, out: Path | None) -> int:
     """Render a saved RANKING as a page (index.html) and as CSV.
 
-    RANKING is a ranking.json, an evaluation.json (of which the page alone is made), or a folder
-    that holds one. Nothing is run: pictures are shown if pictures.json lies beside it.
+    RANKING is a ranking.json, an evaluation.json, or a folder that holds one; the tables are those
+    that rank or evaluate wrote. Nothing is run: pictures are shown if pictures.json lies beside it.
     """
     folder = ranking if ranking.is_dir() else ranking.parent
     file = ranking
@@ -88,8 +89,12 @@ def report_command(ranking: Path, out: Path | None) -> int:
     target = folder if out is None else out
     written = ["index.html"]
     if file.name == EVALUATION:
-        shown, truth = _evaluated(file)
-        write_page(shown, target, pictures=pictures, **truth)
+        performance, compared = _evaluated(file)
+        write_evaluation_sheets(performance, compared, target)
+        named = told_apart(compared)
+        shown = next((one for one, _ in named if one.scores), performance)
+        write_page(shown, target, pictures=pictures, performance=performance, compared=named)
+        written += ["performance.csv", "scores.csv", "agreement.csv"]
     else:
         found = read_ranking(file)
         write_sheets(found, target)
@@ -100,12 +105,7 @@ def report_command(ranking: Path, out: Path | None) -> int:
     return 0
 
 
-def _evaluated(file: Path) -> tuple[Ranking, dict[str, Any]]:
-    """The ranking to show of an evaluation, and what it is held against."""
+def _evaluated(file: Path) -> tuple[Ranking, list[tuple[Ranking, Agreement]]]:
+    """The performance of an evaluation, and each ranking with its agreement."""
     performance, rankings = read_evaluation(file)
-    pairs: list[tuple[Ranking, Agreement]] = [
-        (one, agreement(one, performance)) for one in rankings
-    ]
-    compared = told_apart(pairs)
-    shown = next((one for one, _ in compared if one.scores), performance)
-    return shown, {"performance": performance, "compared": compared}
+    return performance, [(one, agreement(one, performance)) for one in rankings]
