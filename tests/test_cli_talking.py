@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import onnxruntime
@@ -199,3 +200,23 @@ def test_progress_of_predict_counts_models_that_fail(place):
     assert result.exit_code == 3
     assert "not predicted\n  notes: notes.onnx: is no ONNX model" in result.stdout
     assert result.stderr == UNDERSTOOD
+
+
+@pytest.mark.parametrize("command", ["mask", "split", "package"])
+def test_quiet_says_what_was_written_alone(place, command):
+    model = Path(__file__).parents[1] / "models" / "nuclei" / "fibro" / "weights.onnx"
+    plain = call(command, model, "--out", "a.onnx" if command == "mask" else "a")
+    quiet = call(command, model, "--out", "b.onnx" if command == "mask" else "b", "-q")
+    assert (plain.exit_code, quiet.exit_code) == (0, 0), plain.output + quiet.output
+    assert len(plain.stdout.splitlines()) > 4
+    (line,) = quiet.stdout.splitlines()
+    assert line.startswith("written: b")
+    assert quiet.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["inspect", "report", "package"])
+def test_verbose_tells_where_an_error_arose_in_other_commands(place, command):
+    plain, verbose = call(command, "none"), call(command, "none", "-v")
+    assert plain.exit_code == verbose.exit_code != 0
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in verbose.stderr

@@ -5,7 +5,7 @@ import json
 import click
 
 from onnx_cte.cli.options import told
-from onnx_cte.cli.talking import say
+from onnx_cte.cli.talking import say, verbose_option
 from onnx_cte.doctor import Finding, examine
 from onnx_cte.types import Device
 
@@ -21,6 +21,7 @@ _COLOURS = {"fine": "green", "note": "yellow", "broken": "red"}
     help="What models are to run on: cuda is broken if it does not work, auto then takes the CPU.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@verbose_option
 @told
 def doctor_command(device: Device, as_json: bool) -> int:
     """Check the installation: packages, ONNX Runtime, CUDA, extras, and a trial run on each device.

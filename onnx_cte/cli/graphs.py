@@ -7,6 +7,7 @@ import click
 
 from onnx_cte.cli.inspected import inspection_text, sides
 from onnx_cte.cli.options import say, told
+from onnx_cte.cli.talking import quiet_option, remark, verbose_option
 from onnx_cte.segmenters.derived import write_masked, write_split
 from onnx_cte.segmenters.inspection import inspect_model
 from onnx_cte.tables import text_table
@@ -15,12 +16,14 @@ MODEL = click.argument("model", type=click.Path(path_type=Path))
 AT = click.option(
     "--at", metavar="TENSOR", help="Take this tensor for the bottleneck. [default: look for it]"
 )
+QUIETLY = quiet_option("What was written alone, and errors.")
 
 
 @click.command("inspect")
 @MODEL
 @AT
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@verbose_option
 @told
 def inspect_command(model: Path, at: str | None, as_json: bool) -> int:
     """Tell how MODEL is read and what is inside: its bottleneck, skips and taps.
@@ -48,6 +51,8 @@ def inspect_command(model: Path, at: str | None, as_json: bool) -> int:
     "--tap", default="bottleneck", show_default=True, help="Where: a tap, as `inspect` names them."
 )
 @click.option("--name", default="mask", show_default=True, help="Of the new input.")
+@verbose_option
+@QUIETLY
 @told
 def mask_command(model: Path, out: Path, at: str | None, tap: str, name: str) -> int:
     """Write MODEL with a mask input that multiplies the channels of a feature map.
@@ -59,9 +64,9 @@ def mask_command(model: Path, out: Path, at: str | None, tap: str, name: str) ->
     made = write_masked(model, out, at=at, tap=tap, name=name)
     shape = sides(("N", *made.shape[1:]))
     where = f"the {made.tap.name}" if made.tap.name == "bottleneck" else made.tap.name
-    say(
-        f"written: {made.path}\n\n"
-        f"new input '{made.mask}': float32 {shape}, N being 1 or the number of images; a factor\n"
+    say(f"written: {made.path}")
+    remark(
+        f"\nnew input '{made.mask}': float32 {shape}, N being 1 or the number of images; a factor\n"
         f"for each of the {made.tap.channels} channels of {where}, tensor "
         f"'{made.tap.tensor}'\n\n"
         f"proven: ones leave every output as it was{_nearly(made.unchanged)}; a random mask of 0 "
@@ -86,6 +91,8 @@ def mask_command(model: Path, out: Path, at: str | None, tap: str, name: str) ->
     help="Folder for encoder.onnx and decoder.onnx.",
 )
 @AT
+@verbose_option
+@QUIETLY
 @told
 def split_command(model: Path, out: Path, at: str | None) -> int:
     """Write MODEL in two: the encoder up to its bottleneck, and the decoder after it.
@@ -97,9 +104,9 @@ def split_command(model: Path, out: Path, at: str | None) -> int:
     made = write_split(model, out, at=at)
     rows = [[value.tensor, value.dtype, sides(value.shape)] for value in made.crossing]
     outputs = ", ".join(f"'{name}'" for name in made.outputs)
-    say(
-        f"written: {made.encoder}, {made.decoder}\n\n"
-        f"proven: one after the other they give {outputs} as the whole does"
+    say(f"written: {made.encoder}, {made.decoder}")
+    remark(
+        f"\nproven: one after the other they give {outputs} as the whole does"
         f"{_nearly(made.difference)}\n\n"
         f"what the decoder takes from the encoder, with shapes for an image {sides(made.probe)}\n\n"
         f"{text_table(['tensor', 'type', 'shape'], rows, left=[0, 1, 2])}"

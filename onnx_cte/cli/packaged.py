@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
+from onnx_cte.cli.channel import ChannelType
 from onnx_cte.cli.options import given, say, told
+from onnx_cte.cli.talking import quiet_option, remark, verbose_option
 from onnx_cte.packaging import Package, write_package
 
 
@@ -58,7 +60,9 @@ from onnx_cte.packaging import Package, write_package
     metavar="IMAGE",
     help="Image to test it with, of which the middle is taken. [default: simulated nuclei]",
 )
-@click.option("--channel", type=int, help="Use this channel of the sample, from 0.")
+@click.option(
+    "--channel", type=ChannelType(), help="Use this channel of the sample, from 0, or by its name."
+)
 @click.option("--name", help="Of the model, for people. [default: after the file]")
 @click.option("--description", help="Of the model, for people.")
 @click.option("--author", "authors", multiple=True, metavar="NAME", help="May be repeated.")
@@ -71,6 +75,8 @@ from onnx_cte.packaging import Package, write_package
 )
 @click.option("--force", is_flag=True, help="Replace a package of that name.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@verbose_option
+@quiet_option("What was written alone, and errors; not what was assumed.")
 @told
 def package_command(
     model: Path, out: Path | None, roles: str | None, as_json: bool, **options: Any
@@ -86,19 +92,23 @@ def package_command(
     if roles is not None:
         stated["roles"] = [role.strip() for role in roles.split(",")]
     made = write_package(model, out or Path(f"{model.stem}-package"), **stated)
-    say(json.dumps(_document(made), indent=2) if as_json else _text(made))
+    if as_json:
+        say(json.dumps(_document(made), indent=2))
+    else:
+        say(f"written: {made.path} ({', '.join(made.files)})")
+        remark(_text(made))
     return 0
 
 
 def _text(made: Package) -> str:
-    blocks = [f"written: {made.path} ({', '.join(made.files)})", "\n".join(made.understood)]
+    blocks = ["", "\n".join(made.understood)]
     for title, lines in (
         ("checked", made.checked),
         ("assumed, to be looked at before anybody else uses it", made.assumed),
     ):
         if lines:
             blocks.append("\n".join([title, *(f"  {line}" for line in lines)]))
-    return "\n\n".join(blocks)
+    return "\n\n".join(blocks).removeprefix("\n")
 
 
 def _document(made: Package) -> dict[str, Any]:

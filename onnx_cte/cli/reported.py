@@ -8,7 +8,7 @@ import click
 
 from onnx_cte.agreement import Agreement, agreement
 from onnx_cte.cli.options import say, told
-from onnx_cte.cli.talking import QUIET, level
+from onnx_cte.cli.talking import QUIET, level, verbose_option
 from onnx_cte.console import told_apart
 from onnx_cte.images import Images
 from onnx_cte.picturing import take_pictures
@@ -73,6 +73,7 @@ def write_shown(
     type=click.Path(path_type=Path),
     help="Folder for index.html and the tables. [default: that of the ranking]",
 )
+@verbose_option
 @told
 def report_command(ranking: Path, out: Path | None) -> int:
     """Render a saved RANKING as a page (index.html) and as CSV.

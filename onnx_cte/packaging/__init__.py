@@ -70,7 +70,7 @@ def write_package(
     decoder: str | None = None,
     halo: int | None = None,
     sample: str | Path | None = None,
-    channel: int | None = None,
+    channel: int | str | None = None,
     name: str | None = None,
     description: str | None = None,
     authors: Sequence[str] = (),
@@ -108,8 +108,8 @@ def write_package(
         Px of the image at the border of a tile that lack context. None leaves it open.
     sample : str, Path or None
         Image to test it with. None simulates one.
-    channel : int or None
-        Of the sample, counted from 0.
+    channel : int, str or None
+        Of the sample, counted from 0, or by its name in metadata.
     name, description : str or None
         For people. None: after the file, and what the network takes and gives.
     authors : sequence of str

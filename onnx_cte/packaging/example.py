@@ -20,7 +20,7 @@ _LARGE = 64  # px, sides from which on nuclei have their usual size
 
 
 def sample_image(
-    described: ModelDescription, sample: str | Path | None, channel: int | None = None
+    described: ModelDescription, sample: str | Path | None, channel: int | str | None = None
 ) -> Image:
     """The image that a package is tested with, of a size that its network takes.
 
