@@ -133,6 +133,7 @@ def _pictures(ranking: Ranking, pictures: Sequence[Picture]) -> Mapping[str, Any
         # What credibility measures on an image is one of its parts.
         "measured": "consistency" if "consistency" in ranking.parts else ranking.title,
         "values": {score.model: score.by_image for score in ranking},
+        "agreed": {score.model: score.agreed for score in ranking if score.agreed},
     }
 
 
