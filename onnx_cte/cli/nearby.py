@@ -16,10 +16,10 @@ def suggesting(*places: str | Path | None) -> Iterator[None]:
     try:
         yield
     except CTEError as error:
-        near = next(filter(None, map(nearest, filter(None, places))), None)
-        if near is None:
+        near = [found for place in places if place and (found := nearest(place))]
+        if not near:
             raise
-        raise type(error)(f"{error}; did you mean '{near}'?") from error
+        raise type(error)(f"{error}; did you mean '{near[0]}'?") from error
 
 
 def nearest(place: str | Path) -> str:

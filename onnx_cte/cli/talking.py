@@ -21,7 +21,8 @@ def talk_options(command: Callable[..., Any]) -> Callable[..., Any]:
     verbose = verbose_option(
         "Also tell, on stderr, what is done with each model, and where an error arose."
     )
-    return verbose(quiet(command))
+    both: Callable[..., Any] = verbose(quiet(command))
+    return both
 
 
 def verbose_option(told: str) -> Callable[[Any], Any]:
