@@ -9,7 +9,7 @@ from typing import Any
 from onnx_cte.agreement import Agreement
 from onnx_cte.ranking import Ranking
 from onnx_cte.tables import number, score_text, text_table
-from onnx_cte.verdict import outlook
+from onnx_cte.verdict import outlook, verdict
 
 Compared = tuple[Ranking, Agreement]
 """A ranking by an estimator, and how well it agrees with the performance."""
@@ -45,9 +45,9 @@ def evaluation_text(performance: Ranking, compared: Sequence[Compared]) -> str:
 def ranking_text(ranking: Ranking, compared: Sequence[Compared] = ()) -> str:
     """A ranking as a table, and below it all that one must know to read it.
 
-    That is how well its scores separate, warnings, and what is undecided, assumed, skipped and
-    failed. Of an evaluation, separation, warnings, failures and what has no score are told of
-    every ranking.
+    That is which model to take, how well the scores separate, warnings, and what is undecided,
+    assumed, skipped and failed. An evaluation takes no model, and separation, warnings, failures
+    and what has no score are told of every ranking.
 
     Parameters
     ----------
@@ -62,6 +62,8 @@ def ranking_text(ranking: Ranking, compared: Sequence[Compared] = ()) -> str:
     str
     """
     blocks = [_side_by_side(ranking, compared) if compared else _table(ranking)]
+    if ranking.scores and not compared:
+        blocks.append(verdict(ranking).sentence)
     rankings = [ranking, *(other for other, _ in compared)]
     if separations := _separations(rankings if len(compared) <= WIDEST else [ranking]):
         blocks.append(separations)
@@ -73,7 +75,8 @@ def ranking_text(ranking: Ranking, compared: Sequence[Compared] = ()) -> str:
         if ranking.undecided_with(score.model)
     ]
     if apart:
-        told = [] if (more := outlook(ranking)) is None else [more]
+        # Of a ranking by itself, the verdict has told it.
+        told = [more] if compared and (more := outlook(ranking)) is not None else []
         blocks.append("\n".join(["these images cannot tell apart", *apart, *told]))
     assumed: dict[str, list[str]] = {}
     for score in ranking:

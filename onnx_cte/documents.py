@@ -42,6 +42,7 @@ def ranking_to_json(ranking: Ranking) -> dict[str, Any]:
                 "notes": list(score.notes),
                 "parts": {name: null(value) for name, value in score.parts.items()},
                 "by_image": {image: null(value) for image, value in score.by_image.items()},
+                "agreed": {image: null(value) for image, value in score.agreed.items()},
             }
             for rank, score in enumerate(ranking, 1)
         ],
@@ -121,6 +122,7 @@ def _score(row: Mapping[str, Any]) -> Score:
         notes=tuple(row["notes"]),
         by_image={image: _nan(value) for image, value in row["by_image"].items()},
         parts={name: _nan(value) for name, value in row.get("parts", {}).items()},
+        agreed={image: _nan(value) for image, value in row.get("agreed", {}).items()},
     )
 
 

@@ -50,6 +50,9 @@ class Score:
     by_image : mapping of str to float
         What was measured on each image it was run on, NaN where that is undefined; empty if the
         estimator keeps no single number of an image.
+    agreed : mapping of str to float
+        How far the other models agree with it on each of these images, NaN where nobody says
+        anything; empty if the estimator does not compare models.
     skipped : tuple of (image, reason)
     notes : tuple of str
         What was assumed about the model.
@@ -70,6 +73,7 @@ class Score:
     objects: float = math.nan
     by_image: Mapping[str, float] = field(default_factory=dict)
     parts: Mapping[str, float] = field(default_factory=dict)
+    agreed: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def blind(self) -> bool:

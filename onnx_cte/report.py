@@ -197,19 +197,11 @@ def write_evaluation(
         If the folder cannot be written.
     """
     path = prepare_folder(folder)
-    rows = [
-        {
-            "estimator": ranking.estimator,
-            "needs": list(ranking.needs),
-            **agreement_to_json(agreement),
-        }
-        for ranking, agreement in compared
-    ]
     document = {
         "format": FORMAT,
         "performance": ranking_to_json(performance),
         "rankings": [ranking_to_json(ranking) for ranking, _ in compared],
-        "agreement": rows,
+        "agreement": _agreement_rows(compared),
         "left_out": [list(pair) for pair in left_out],
     }
     replace_file(path / "evaluation.json", _dump(document))
@@ -219,7 +211,7 @@ def write_evaluation(
 def write_evaluation_sheets(
     performance: Ranking, compared: Sequence[tuple[Ranking, Agreement]], folder: str | Path
 ) -> None:
-    """Write ``performance.csv``, ``scores.csv`` and ``agreement.csv`` alone.
+    """Write ``performance.csv``, ``scores.csv`` and ``agreement.csv``.
 
     Parameters
     ----------
@@ -235,6 +227,17 @@ def write_evaluation_sheets(
     replace_file(path / "performance.csv", ranking_csv(performance))
     replace_file(path / "scores.csv", scores_csv(performance, [ranking for ranking, _ in compared]))
     replace_file(path / "agreement.csv", agreement_csv(compared))
+
+
+def _agreement_rows(compared: Sequence[tuple[Ranking, Agreement]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "estimator": ranking.estimator,
+            "needs": list(ranking.needs),
+            **agreement_to_json(agreement),
+        }
+        for ranking, agreement in compared
+    ]
 
 
 def read_ranking(path: str | Path) -> Ranking:
@@ -260,7 +263,9 @@ def read_ranking(path: str | Path) -> Ranking:
     return ranking_from_json(_document(file, "ranking"))
 
 
-def read_evaluation(path: str | Path) -> tuple[Ranking, tuple[Ranking, ...]]:
+def read_evaluation(
+    path: str | Path,
+) -> tuple[Ranking, tuple[Ranking, ...], tuple[tuple[str, str], ...]]:
     """Read an ``evaluation.json``.
 
     Parameters
@@ -274,6 +279,8 @@ def read_evaluation(path: str | Path) -> tuple[Ranking, tuple[Ranking, ...]]:
         Against labels.
     rankings : tuple of Ranking
         By estimators.
+    left_out : tuple of (estimator, reason)
+        What was asked for and could not be compared.
 
     Raises
     ------
@@ -283,8 +290,12 @@ def read_evaluation(path: str | Path) -> tuple[Ranking, tuple[Ranking, ...]]:
     document = _document(Path(path), "evaluation")
     try:
         performance, rankings = document["performance"], document["rankings"]
-        return ranking_from_json(performance), tuple(map(ranking_from_json, rankings))
-    except (AttributeError, KeyError, TypeError) as error:
+        return (
+            ranking_from_json(performance),
+            tuple(map(ranking_from_json, rankings)),
+            tuple((name, reason) for name, reason in document.get("left_out", ())),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise OutputError(
             f"'{path}' is no evaluation, something is missing or misshapen: {error!r}"
         ) from error

@@ -98,10 +98,23 @@ def _judged(
     estimator = run.estimators[number]
     judged = Judgement(bank, estimator, banks.groups, run.seed)
     # Optional, as below.
-    parts, remarks = (getattr(estimator, name, None) for name in ("parts", "remarks"))
+    optional = ("parts", "remarks", "agreed_by_image")
+    parts, remarks, agreed = (getattr(estimator, name, None) for name in optional)
     made_of: Mapping[str, Mapping[str, float]] = {} if parts is None else parts(bank)
+    with_others: Mapping[str, Sequence[float]] = {} if agreed is None else agreed(bank)
     scores = tuple(
-        replace(_score(run, number, judged, bank, model, banks.names), parts=made_of.get(model, {}))
+        replace(
+            _score(run, number, judged, bank, model, banks.names),
+            parts=made_of.get(model, {}),
+            # Of images that it was run on.
+            agreed={
+                image: value
+                for image, value, evidence in zip(
+                    banks.names, with_others.get(model, ()), bank[model], strict=False
+                )
+                if evidence is not None
+            },
+        )
         for model in judged.order
     )
     return replace(

@@ -72,19 +72,22 @@ class Separation:
     def __str__(self) -> str:
         if math.isnan(self.spread):
             return "fewer than two models have a score"
-        beside = ", with too few images for the width of an interval"
-        if not math.isnan(self.width):
-            ratio = f" (ratio {self.ratio:.1f})" if math.isfinite(self.ratio) else ""
-            beside = f" against a half-width of {self.width:.3f}{ratio}"
         typical = ""
         if math.isfinite(self.contrast):
             typical = f", a typical one by {self.contrast:.1f} standard errors"
+        beside = ", of too few images for an interval"
+        if not math.isnan(self.width):
+            times = f"{self.ratio:.1f} times " if math.isfinite(self.ratio) else "against "
+            beside = f", {times}the half-width of their intervals ({self.width:.3f})"
         parts = [
-            f"scores spread {self.spread:.3f} over models{beside}",
-            f"{self.decided} of {self.pairs} pairs told apart{typical}",
+            f"{self.decided} of {self.pairs} pairs of models told apart{typical}",
+            f"scores spread {self.spread:.3f}{beside}",
         ]
         if not math.isnan(self.stability):
-            parts.append(f"rank stability over {self.draws} draws: tau {self.stability:.2f}")
+            parts.append(
+                f"agreement of the orders by each of {self.draws} random draws: "
+                f"tau {self.stability:.2f} (1: the same order)"
+            )
         return "; ".join(parts)
 
 
@@ -121,8 +124,8 @@ def separation(
     >>> intervals = {model: (value - 0.05, value + 0.05) for model, value in scores.items()}
     >>> draws = [scores, {"a": 0.91, "b": 0.7, "c": 0.8}]
     >>> print(separation(scores, intervals, [("b", "c")], draws))
-    scores spread 0.100 over models against a half-width of 0.050 (ratio 2.0); 2 of 3 pairs told \
-apart; rank stability over 2 draws: tau 0.33
+    2 of 3 pairs of models told apart; scores spread 0.100, 2.0 times the half-width of their \
+intervals (0.050); agreement of the orders by each of 2 random draws: tau 0.33 (1: the same order)
     """
     scores = {model: value for model, value in values.items() if math.isfinite(value)}
     halves = [(high - low) / 2 for low, high in map(intervals.__getitem__, scores)]

@@ -32,11 +32,15 @@ def telling_images(
     In turn, each time an image that was not taken before:
 
     * typical: under each model the value is nearest to what that model has in the middle;
-    * most disputed: how far the models are from their own middle differs most among them;
+    * most disputed: the better half of the models (two at least) agree least, in the middle, with
+      the others (`Score.agreed`). Where an estimator does not compare models: how far the models
+      are from their own middle differs most among them;
     * worst: the middle of the models is worst;
     * worst for the first model of the ranking.
 
-    Images on which fewer than half of the models have a value say little, and are not chosen.
+    A value is what was measured on an image (`Score.by_image`); of credibility that is consistency
+    alone. Where an estimator keeps no such number, it is how far the others agree. Images on which
+    fewer than half of the models have a value say little, and are not chosen.
 
     Parameters
     ----------
@@ -51,10 +55,11 @@ def telling_images(
     tuple of Telling
         At most `count`, fewer where there are no more.
     """
-    measured = {image for score in ranking for image in score.by_image}
+    by_model = [score.by_image or score.agreed for score in ranking]
+    measured = {image for found in by_model for image in found}
     there = sorted(measured if among is None else set(among))
     names = sorted(measured.intersection(there))
-    rows = [[score.by_image.get(name, math.nan) for name in names] for score in ranking]
+    rows = [[found.get(name, math.nan) for name in names] for found in by_model]
     values = np.array(rows).reshape(len(ranking), len(names))
     known = ~np.isnan(values)
     usable = np.flatnonzero((2 * known.sum(axis=0) >= len(ranking)) & known.any(axis=0))
@@ -62,7 +67,12 @@ def telling_images(
         return _spread(there, count)
     values = values[:, usable] * (1 if ranking.greater_is_better else -1)
     values = values[known[:, usable].any(axis=1)]  # a model without any value has no middle
-    orders = {why: _ascending(found) for why, found in _distances(values).items()}
+    distances = _distances(values)
+    agreed = [[score.agreed.get(names[n], math.nan) for n in usable] for score in ranking]
+    better = np.array(agreed[: max(-(-len(ranking) // 2), 2)])
+    if DISPUTED in distances and not np.isnan(better).all():
+        distances[DISPUTED] = np.array([_median(column) for column in better.T])
+    orders = {why: _ascending(found) for why, found in distances.items()}
     chosen: dict[int, str] = {}
     while len(chosen) < min(count, len(usable)):
         for why, order in orders.items():

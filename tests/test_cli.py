@@ -398,7 +398,7 @@ def test_names_from_an_editor_on_windows(place):
 
 def test_draws_reach_the_estimator(place):
     result = call("rank", "models", "images", "--draws", 3)
-    assert "rank stability over 3 draws: tau" in result.stdout
+    assert "agreement of the orders by each of 3 random draws: tau" in result.stdout
     assert read_ranking("onnx-cte-results").estimator == repr(Credibility(draws=3))
     call("rank", "models", "images", "--draws", 3, "--estimator", "cte")
     assert read_ranking("onnx-cte-results").estimator == repr(CTE(draws=3))

@@ -104,23 +104,59 @@ def test_evaluate_holds_the_score_against_performance(place):
     assert "Against labels, " in shown
     (picture,) = read_pictures("e")
     assert picture.labelled
-    # From what is saved the same page and tables come again.
-    assert call("report", "e", "--out", "again").exit_code == 0
+    # From what is saved all of it comes again: page, tables, and what was printed.
+    again = call("report", "e", "--out", "again")
+    assert again.exit_code == 0
     tables = ["agreement.csv", "performance.csv", "scores.csv"]
-    assert sorted(os.listdir("again")) == [*tables[:1], "index.html", *tables[1:]]
+    assert sorted(os.listdir("again")) == [tables[0], "index.html", *tables[1:]]
     assert page("again") == shown
-    for table in tables:
-        assert Path("again", table).read_text() == Path("e", table).read_text()
+    for name in tables:
+        assert Path("again", name).read_bytes() == Path("e", name).read_bytes()
+    printed = result.stdout.partition("\nwritten: ")[0]
+    assert "agreement with f1, of rankings that saw no labels" in printed
+    assert again.stdout.partition("\nwritten: ")[0] == printed
+    assert call("report", "e/evaluation.json", "-q").stdout == printed
+
+
+def test_what_an_evaluation_left_out_is_told_again(place):
+    options = ("--estimator", "all", "--perturb", "noise=0.1", "--pictures", 0)
+    result = call("evaluate", "models", "images", "labels", "--out", "e", *options)
+    assert "left out" in result.stdout
+    printed = result.stdout.partition("\nwritten: ")[0]
+    assert call("report", "e", "-q").stdout == printed
+
+
+def test_a_ranking_and_an_evaluation_in_a_folder(place):
+    call("evaluate", "models", "images", "labels", "--out", "o", "--pictures", 0)
+    truth = page("o")
+    call("rank", "models", "images", "--out", "o", "--pictures", 0)
+    assert call("report", "o", "-q").stdout.startswith("rank  model")
+    assert "Score against performance" not in page("o")  # of another run: the ranking alone
+    # Of one run, as `onnx-cte demo` writes them: both.
+    document = json.loads(Path("o/evaluation.json").read_text())
+    Path("o/ranking.json").write_text(json.dumps(document["rankings"][0]))
+    result = call("report", "o")
+    assert "written: o/index.html, ranking.csv, images.csv, performance.csv" in result.stdout
+    assert "performance against labels (f1)" in result.stdout
+    assert page("o") == truth
+
+
+def test_a_folder_without_any(tmp_path):
+    result = call("report", tmp_path)
+    assert result.exit_code == 1
+    assert "holds neither ranking.json nor evaluation.json: name the folder" in result.stderr
 
 
 def test_a_saved_ranking_becomes_a_page_and_tables_again(place):
-    call("rank", "models", "images", "--out", "o", "--pictures", 1)
+    ranked = call("rank", "models", "images", "--out", "o", "--pictures", 1)
     before = {name: Path("o", name).read_bytes() for name in sorted(os.listdir("o"))}
     for name in ("index.html", "ranking.csv", "images.csv"):
         Path("o", name).unlink()
     result = call("report", "o/ranking.json")
     assert result.exit_code == 0
-    assert result.stdout == "written: o/index.html, ranking.csv, images.csv\n"
+    table, _, written = result.stdout.rpartition("\n\n")
+    assert written == "written: o/index.html, ranking.csv, images.csv\n"
+    assert ranked.stdout.startswith(table)
     assert {name: Path("o", name).read_bytes() for name in sorted(os.listdir("o"))} == before
     Path("o/pictures.json").unlink()
     result = call("report", "o", "--out", "elsewhere")

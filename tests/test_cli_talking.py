@@ -84,6 +84,41 @@ def test_quick_looks_by_the_other_commands(place, arguments):
     assert "written: " not in quiet.stdout
 
 
+@pytest.mark.parametrize(
+    ("command", "offered"),
+    [
+        *((name, "vq") for name in ("rank", "evaluate", "predict", "demo", "report")),
+        *((name, "vq") for name in ("mask", "split")),
+        ("inspect", "v"),  # all that it prints is asked for
+        ("doctor", "q"),  # all that it knows is printed
+        ("list", ""),
+        ("completion", ""),
+    ],
+)
+def test_which_commands_can_be_quiet_and_verbose(command, offered):
+    known = {option for one in main.commands[command].params for option in one.opts}
+    assert "".join(letter for letter in "vq" if f"-{letter}" in known) == offered
+
+
+def test_what_is_mistyped_is_guessed(place):
+    for arguments, meant in (
+        (("rank", "modles", "images"), "models"),
+        (("rank", "models", "Image"), "images"),
+        (("rank", "models", "imges/*.png"), "images/*.png"),
+        (("rank", "model/steady.onnx", "images"), "models/steady.onnx"),
+        (("evaluate", "models", "images", "lables"), "labels"),
+        (("predict", place / "Models" / "steady.onnx", "images"), place / "models/steady.onnx"),
+        (("report", "imagse"), "images"),
+    ):
+        result = call(*arguments)
+        assert result.exit_code == 1
+        assert result.stderr.endswith(f"did you mean '{meant}'?\n"), result.stderr
+    for there in ("images/*.jpg", "elsewhere/plate", "images/sub/*.png", "models/shrp.onnx/x"):
+        result = call("rank", "models", there)
+        assert result.exit_code == 1
+        assert "did you mean" not in result.stderr
+
+
 def test_both_at_once_are_refused(place):
     result = call(*RANK, "-q", "-v")
     assert result.exit_code == 2
@@ -203,15 +238,14 @@ def test_progress_of_predict_counts_models_that_fail(place):
 
 
 @pytest.mark.parametrize("command", ["mask", "split", "package"])
-def test_quiet_says_what_was_written_alone(place, command):
+def test_quiet_writes_without_a_word(place, command):
     model = Path(__file__).parents[1] / "models" / "nuclei" / "fibro" / "weights.onnx"
     plain = call(command, model, "--out", "a.onnx" if command == "mask" else "a")
     quiet = call(command, model, "--out", "b.onnx" if command == "mask" else "b", "-q")
     assert (plain.exit_code, quiet.exit_code) == (0, 0), plain.output + quiet.output
     assert len(plain.stdout.splitlines()) > 4
-    (line,) = quiet.stdout.splitlines()
-    assert line.startswith("written: b")
-    assert quiet.stderr == ""
+    assert (quiet.stdout, quiet.stderr) == ("", "")
+    assert [path.name for path in Path().glob("b*")] == ["b.onnx" if command == "mask" else "b"]
 
 
 @pytest.mark.parametrize("command", ["inspect", "report", "package"])

@@ -8,6 +8,7 @@ from onnx_cte.console import WIDEST, agreement_text, evaluation_text, ranking_te
 from onnx_cte.ranking import Ranking, Score
 from onnx_cte.separation import Separation
 from onnx_cte.tables import number, span, text_table
+from onnx_cte.verdict import verdict
 
 
 def ranking(**changes):
@@ -28,7 +29,8 @@ def test_all_one_must_know_is_told():
             provenance={"models": {"a": {"provider": "CPU"}, "box": {"kind": "black box"}}},
         )
     )
-    table, *blocks = text.split("\n\n")
+    table, sentence, *blocks = text.split("\n\n")
+    assert sentence == verdict(ranking()).sentence
     assert [line.split()[1] for line in table.splitlines()[2:]] == ["a", "b", "c"]
     assert blocks == [
         "these images cannot tell apart\n  a: b\n  b: a",
@@ -39,9 +41,14 @@ def test_all_one_must_know_is_told():
     ]
 
 
+def of_evaluation(truth):
+    """Text of an evaluation; of a ranking by itself, the sentence tells of more images."""
+    return ranking_text(truth, [(ranking(), agreement(ranking(), truth))])
+
+
 def last_of_apart(**changes):
     """The last line of what the images cannot tell apart."""
-    (block,) = (b for b in ranking_text(ranking(**changes)).split("\n\n") if "cannot" in b)
+    (block,) = (b for b in of_evaluation(ranking(**changes)).split("\n\n") if "cannot" in b)
     return block.splitlines()[-1]
 
 
@@ -62,7 +69,7 @@ def test_what_many_more_images_would_not_tell():
     )
     # Equal scores have no number.
     equal = tuple(replace(score, value=0.9) for score in ranking()[:2])
-    text = ranking_text(replace(ranking(sampled=10), scores=equal))
+    text = of_evaluation(replace(ranking(sampled=10), scores=equal))
     assert "from b, nor would 20 times as many: they are alike" in text
 
 
@@ -81,8 +88,9 @@ def test_more_images_are_told_of_the_next_that_is_like_the_first():
         undecided=(("a", "c"), ("a", "d")),
         images_to_tell=(("a", "d", 50), ("a", "c", 7)),
     )
-    assert "these images cannot tell a from c: about 7 more would" in ranking_text(apart)
-    assert ranking_text(apart).count("more would") == 1
+    text = of_evaluation(apart)
+    assert "these images cannot tell a from c: about 7 more would" in text
+    assert text.count("more would") == ranking_text(apart).count("more would") == 1
 
 
 def shares(*values):
@@ -97,7 +105,7 @@ def test_a_model_unlike_the_others_is_pointed_at():
     text = ranking_text(shares(0.1, 0.12, 0.9, 0.0, 0.11))
     assert "warning: m2 calls 90.0% of the pixels foreground, the models' median is 11.0%" in text
     assert "warning: m3 calls 0.0% of the pixels foreground" in text
-    assert text.count("warning") == 2
+    assert text.count("warning:") == 2
 
 
 def test_models_alike_or_too_few_are_not():
@@ -109,7 +117,7 @@ def test_models_alike_or_too_few_are_not():
 
 def test_nothing_to_add():
     plain = Ranking((Score("a", 0.9, (0.8, 0.95), (1, 1), 7, 0, 1.0),), "CTE()")
-    assert ranking_text(plain) == str(plain)
+    assert ranking_text(plain) == f"{plain}\n\n{verdict(plain).sentence}"
 
 
 def test_parts_stand_beside_the_score():
@@ -155,17 +163,17 @@ ALIKE = Separation(0.001, 0.008, 3, 1, 0.33, 2)
 
 def test_separation_stands_below_the_table_and_a_doubt_below_it():
     shown = replace(shares(0.1, 0.12, 0.11), separation=APART)
-    table, told = ranking_text(shown).split("\n\n")
+    table, sentence, told = ranking_text(shown).split("\n\n")
     assert table == str(shown)
-    assert told == (
-        "separation: scores spread 0.087 over models against a half-width of 0.008 (ratio 10.9); "
-        "3 of 3 pairs told apart; rank stability over 2 draws: tau 1.00"
-    )
+    assert sentence == verdict(shown).sentence
+    assert told == f"separation: {APART}"
     doubted = replace(shares(0.1, 0.12, 0.9), separation=ALIKE)
     first, second = doubted.warnings
     assert first.startswith("the perturbation says little about these models: only 1 of 3 pairs")
     assert second.startswith("m2 calls 90.0%")
-    assert f"tau 0.33\n\nwarning: {first}\nwarning: {second}" in ranking_text(doubted)
+    assert f"tau 0.33 (1: the same order)\n\nwarning: {first}\nwarning: {second}" in ranking_text(
+        doubted
+    )
 
 
 def test_a_single_model_has_nothing_to_separate_from():
@@ -174,7 +182,7 @@ def test_a_single_model_has_nothing_to_separate_from():
         "CTE()",
         separation=Separation(math.nan, 0.075, 0, 0, math.nan, 2),
     )
-    assert ranking_text(plain) == str(plain)
+    assert "separation" not in ranking_text(plain)
 
 
 def test_no_doubt_of_what_is_not_perturbed_or_better_if_lower():
@@ -204,7 +212,7 @@ def test_an_evaluation_tells_the_separation_and_doubts_of_every_ranking():
         "  f1",
         "  cte",
     ]
-    assert separations.endswith("tau 0.33")
+    assert separations.endswith("tau 0.33 (1: the same order)")
     # What a share of foreground gives away is told of the truth, with the same predictions.
     assert warnings.startswith("warning: cte: the perturbation says little")
     assert len(warnings.splitlines()) == 1

@@ -76,7 +76,7 @@ def test_it_says_which_model_and_how_sure():
     text = Reader(page_of(three())).text
     assert "Take a: it ranks first of 3, and these 12 images tell it from each" in text
     assert "Cannot be told apart: A b, c" in text
-    assert "scores spread 0.200 over models" in text
+    assert "scores spread 0.200, 4.0 times" in text
 
 
 def test_a_row_a_model_with_its_parts():
@@ -265,3 +265,12 @@ def test_a_scale_holds_its_values_between_round_numbers(values):
     assert 0 <= scale.at(values[0]) <= 100
     labels = [scale.label(tick) for tick in scale.ticks]
     assert len(set(labels)) == len(labels)
+
+
+def test_what_disturbed_is_named_once_with_its_draws():
+    ranking = three()
+    names = ("noise=0.1", "noise=0.1#1", "flip=x", "dropout=0.1@decoder#1", "jitter=1,1#0")
+    pictures = [replace(one, perturbations=names) for one in pictured(ranking)]
+    text = Reader(page_of(ranking, pictures=pictures)).text
+    told = "noise=0.1 (2 draws), flip=x, dropout=0.1@decoder#1, jitter=1,1#0."
+    assert f"Disturbed by {told}" in text

@@ -1,5 +1,6 @@
 """The page in a real browser: pytest -m browser, with playwright and Debian's chromium."""
 
+import itertools
 import os
 import shutil
 from contextlib import contextmanager
@@ -215,6 +216,33 @@ def test_it_fits_the_width(shown, width):
         with shown(html, viewport={"width": width, "height": 800}) as page:
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             assert page.get_by_role("button", name="score").is_visible()  # sorts on a phone too
+
+
+def test_the_score_axis_is_labelled_at_every_width(shown):
+    """By the head of a table, or where there is no room for one in every row."""
+    with shown(full()) as page:
+        for width, places in ((380, 3), (900, 3), (1400, 1)):
+            page.set_viewport_size({"width": width, "height": 800})
+            seen = page.eval_on_selector_all(
+                "#standings text.tick",
+                "all => all.map(e => [e.textContent, e.getBoundingClientRect()])"
+                ".filter(([, box]) => box.width).map(([text, box]) => [text, box.left, box.right])",
+            )
+            ticks = len(seen) // places
+            assert [text for text, *_ in seen] == [text for text, *_ in seen[:ticks]] * places
+            assert ticks >= 3
+            assert all(0 <= left < right <= width for _, left, right in seen)
+            for (_, _, end), (_, start, _) in itertools.pairwise(seen[:ticks]):
+                assert end < start  # no label runs into the next
+
+
+def test_pictures_can_be_large(shown):
+    ranking = three()
+    viewport = {"width": 1400, "height": 800}
+    with shown(page_of(ranking, pictures=pictured(ranking)), viewport=viewport) as page:
+        small = page.locator(".pair svg").first.bounding_box()["width"]
+        page.get_by_role("checkbox", name="large").check()
+        assert page.locator(".pair svg").first.bounding_box()["width"] > 1.5 * small
 
 
 @pytest.mark.parametrize("media", ["dark", "light", "print"])

@@ -394,9 +394,11 @@ def test_pictures_and_back(tmp_path):
 
 def test_an_evaluation_and_back(tmp_path):
     truth = ranking((0.7, 0.6, 0.5))
-    write_evaluation(truth, [(ranking(), agreement(ranking(), truth))], tmp_path)
-    performance, rankings = read_evaluation(tmp_path / "evaluation.json")
+    compared = [(ranking(), agreement(ranking(), truth))]
+    write_evaluation(truth, compared, tmp_path, [("otce", "no source")])
+    performance, rankings, left_out = read_evaluation(tmp_path / "evaluation.json")
     assert same(performance, truth)
+    assert left_out == (("otce", "no source"),)
     assert [same(one, ranking()) for one in rankings] == [True]
     write_report(ranking(), tmp_path)
     with pytest.raises(OutputError, match=r"ranking\.json' is no evaluation, something is missing"):

@@ -82,8 +82,7 @@ def test_too_little_to_measure():
     assert math.isnan(few.width)
     assert math.isnan(few.ratio)
     assert str(few) == (
-        "scores spread 0.566 over models, with too few images for the width of an interval; "
-        "0 of 1 pairs told apart"
+        "0 of 1 pairs of models told apart; scores spread 0.566, of too few images for an interval"
     )
 
 
@@ -105,14 +104,19 @@ def test_contrast_is_the_median_over_pairs():
 
 def test_text_with_a_contrast():
     text = str(Separation(0.087, 0.008, 15, 14, NAN, 1, contrast=6.04))
-    assert text.endswith("; 14 of 15 pairs told apart, a typical one by 6.0 standard errors")
-    assert str(Separation(0.087, 0.008, 15, 14, NAN, 1, math.inf)).endswith("told apart")
+    apart = "14 of 15 pairs of models told apart"
+    assert text.startswith(f"{apart}, a typical one by 6.0 standard errors; scores spread 0.087,")
+    assert str(Separation(0.087, 0.008, 15, 14, NAN, 1, math.inf)).startswith(f"{apart}; scores")
+    assert ", against the half-width of their intervals (0.000)" in str(
+        Separation(0.1, 0.0, 1, 1, NAN, 1)
+    )
 
 
 def test_text():
     assert str(Separation(0.087, 0.008, 15, 14, 0.93, 2)) == (
-        "scores spread 0.087 over models against a half-width of 0.008 (ratio 10.9); 14 of 15 "
-        "pairs told apart; rank stability over 2 draws: tau 0.93"
+        "14 of 15 pairs of models told apart; scores spread 0.087, 10.9 times the half-width of "
+        "their intervals (0.008); agreement of the orders by each of 2 random draws: tau 0.93 "
+        "(1: the same order)"
     )
 
 

@@ -38,6 +38,27 @@ def test_each_kind_in_turn():
     ]
 
 
+def test_disputed_is_where_the_better_half_is_agreed_with_least():
+    """q parts c from the others by consistency; on t it is a and b that do not agree."""
+    agreed = ((0.9, 0.9, 0.8, 0.9, 0.3, NAN), (0.9, 0.8, 0.8, 0.9, 0.2, 0.9), (0.0,) * 6)
+    scores = tuple(
+        replace(one, agreed=dict(zip("pqrstu", row, strict=True)))
+        for one, row in zip(FOUND, agreed, strict=True)
+    )
+    found = {one.why: one.image for one in telling_images(replace(FOUND, scores=scores), 4)}
+    assert found["most disputed"] == "t"
+    assert found["typical"] == "p"
+    # An estimator that keeps no other number of an image is judged by this one.
+    alone = tuple(replace(one, by_image={}) for one in scores)
+    found = {one.why: one.image for one in telling_images(replace(FOUND, scores=alone), 4)}
+    assert found == {
+        "typical": "p",
+        "most disputed": "t",
+        "worst": "u",
+        "worst for the first model": "r",
+    }
+
+
 def test_none_twice_and_no_more_than_there_are():
     found = [one.image for one in telling_images(FOUND, 9)]
     assert sorted(found) == list("pqrstu")

@@ -32,11 +32,11 @@ from onnx_cte.cli.options import (
 )
 from onnx_cte.cli.planned import DRY_RUN, tell_plans
 from onnx_cte.cli.remembered import noted
-from onnx_cte.cli.reported import write_shown
+from onnx_cte.cli.reported import EVALUATION_SHEETS, tell_evaluation, write_shown
 from onnx_cte.cli.sources import SOURCE, sources_of
 from onnx_cte.cli.swept import plan_sweep, tell_sweeps
 from onnx_cte.cli.talking import remark, talk_options
-from onnx_cte.console import Compared, agreement_text, evaluation_text, told_apart
+from onnx_cte.console import Compared, told_apart
 from onnx_cte.errors import OptionError
 from onnx_cte.estimators import CTE, Accuracy
 from onnx_cte.images import Images
@@ -171,16 +171,12 @@ def evaluate_command(
     if as_json:
         say((out / "evaluation.json").read_text(encoding="utf-8"), nl=False)
     else:
-        say(evaluation_text(truth, compared))
-        unlabelled = all(not ranking.needs for ranking in rankings)
-        which = "of rankings that saw no labels" if unlabelled else "by what each ranking needs"
-        say(f"\nagreement with {truth.title}, {which}\n")
-        say(agreement_text(compared, wanted.left_out))
+        tell_evaluation(truth, compared, wanted.left_out)
         remark(quick_look(options))
     _show(truth, compared, out, bank, pictures, [truly, *judges], options)
     if not as_json:
-        written = "evaluation.json, performance.csv, agreement.csv, scores.csv"
-        remark(f"\nwritten: {out / 'index.html'}, {written}")
+        written = ["evaluation.json", *EVALUATION_SHEETS]
+        remark(f"\nwritten: {out / 'index.html'}, {', '.join(written)}")
     return 3 if any(ranking.failed for ranking in (truth, *rankings)) else 0
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from onnx_cte.cli.channel import ChannelType
+from onnx_cte.cli.graphs import talk
 from onnx_cte.cli.options import given, say, told
-from onnx_cte.cli.talking import quiet_option, remark, verbose_option
+from onnx_cte.cli.talking import remark
 from onnx_cte.packaging import Package, write_package
 
 
@@ -75,8 +76,7 @@ from onnx_cte.packaging import Package, write_package
 )
 @click.option("--force", is_flag=True, help="Replace a package of that name.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-@verbose_option
-@quiet_option("What was written alone, and errors; not what was assumed.")
+@talk
 @told
 def package_command(
     model: Path, out: Path | None, roles: str | None, as_json: bool, **options: Any
@@ -95,20 +95,19 @@ def package_command(
     if as_json:
         say(json.dumps(_document(made), indent=2))
     else:
-        say(f"written: {made.path} ({', '.join(made.files)})")
         remark(_text(made))
     return 0
 
 
 def _text(made: Package) -> str:
-    blocks = ["", "\n".join(made.understood)]
+    blocks = [f"written: {made.path} ({', '.join(made.files)})", "\n".join(made.understood)]
     for title, lines in (
         ("checked", made.checked),
         ("assumed, to be looked at before anybody else uses it", made.assumed),
     ):
         if lines:
             blocks.append("\n".join([title, *(f"  {line}" for line in lines)]))
-    return "\n\n".join(blocks).removeprefix("\n")
+    return "\n\n".join(blocks)
 
 
 def _document(made: Package) -> dict[str, Any]:

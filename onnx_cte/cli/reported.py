@@ -1,4 +1,4 @@
-"""The page beside a ranking, and ``onnx-cte report``: a saved ranking as a page and as tables."""
+"""The page beside a ranking, and ``onnx-cte report``: what is saved as text, page and tables."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,10 +6,13 @@ from typing import Any
 
 import click
 
-from onnx_cte.agreement import Agreement, agreement
+from onnx_cte.agreement import agreement
+from onnx_cte.cli.nearby import suggesting
 from onnx_cte.cli.options import say, told
-from onnx_cte.cli.talking import QUIET, level, verbose_option
-from onnx_cte.console import told_apart
+from onnx_cte.cli.talking import QUIET, level, quiet_option, remark, verbose_option
+from onnx_cte.console import Compared, agreement_text, evaluation_text, ranking_text, told_apart
+from onnx_cte.documents import ranking_to_json
+from onnx_cte.errors import OutputError
 from onnx_cte.images import Images
 from onnx_cte.picturing import take_pictures
 from onnx_cte.ranking import Ranking
@@ -24,7 +27,12 @@ from onnx_cte.report import (
 )
 from onnx_cte.types import Estimator, Model
 
-EVALUATION = "evaluation.json"
+EVALUATION, RANKING = "evaluation.json", "ranking.json"
+EVALUATION_SHEETS = ("performance.csv", "agreement.csv", "scores.csv")
+RANKING_SHEETS = ("ranking.csv", "images.csv")
+
+Evaluation = tuple[Ranking, tuple[Ranking, ...], tuple[tuple[str, str], ...]]
+"""Performance, rankings, and what was left out with the reason."""
 
 
 def write_shown(
@@ -66,6 +74,19 @@ def write_shown(
         write_page(ranking, out, pictures=pictures, **truth)
 
 
+def tell_evaluation(
+    performance: Ranking,
+    compared: Sequence[Compared],
+    left_out: Sequence[tuple[str, str]],
+) -> None:
+    """Print performance, what estimators say beside it, and how well they agree with it."""
+    say(evaluation_text(performance, compared))
+    unlabelled = all(not ranking.needs for ranking, _ in compared)
+    which = "of rankings that saw no labels" if unlabelled else "by what each ranking needs"
+    say(f"\nagreement with {performance.title}, {which}\n")
+    say(agreement_text(compared, left_out))
+
+
 @click.command("report")
 @click.argument("ranking", type=click.Path(path_type=Path))
 @click.option(
@@ -73,40 +94,62 @@ def write_shown(
     type=click.Path(path_type=Path),
     help="Folder for index.html and the tables. [default: that of the ranking]",
 )
-@verbose_option
+@quiet_option("What was ranked and errors alone, not what was written where.")
+@verbose_option("Where something fails, also tell where the error arose.")
 @told
 def report_command(ranking: Path, out: Path | None) -> int:
-    """Render a saved RANKING as a page (index.html) and as CSV.
+    """Show a saved RANKING again: what was printed, the page (index.html), and the CSV tables.
 
-    RANKING is a ranking.json, an evaluation.json, or a folder that holds one; the tables are those
-    that rank or evaluate wrote. Nothing is run: pictures are shown if pictures.json lies beside it.
+    RANKING is a ranking.json, an evaluation.json, or a folder that holds one, or both where they
+    are of the same run. Nothing is run: pictures are shown if pictures.json lies beside it.
     """
     folder = ranking if ranking.is_dir() else ranking.parent
-    file = ranking
-    if ranking.is_dir():
-        lone = (ranking / EVALUATION).exists() and not (ranking / "ranking.json").exists()
-        file = ranking / (EVALUATION if lone else "ranking.json")
+    with suggesting(ranking):
+        rankings, evaluation = _saved(ranking)
     pictures = read_pictures(folder)
     target = folder if out is None else out
-    written = ["index.html"]
-    if file.name == EVALUATION:
-        performance, compared = _evaluated(file)
+    written: list[str] = []
+    truth: dict[str, Any] = {}
+    for one in rankings:
+        write_sheets(one, target)
+        written += RANKING_SHEETS
+        say(ranking_text(one))
+    if evaluation is not None:
+        performance, judged, left_out = evaluation
+        compared = [(one, agreement(one, performance)) for one in judged]
         write_evaluation_sheets(performance, compared, target)
+        written += EVALUATION_SHEETS
+        say("\n" * len(rankings), nl=False)
+        tell_evaluation(performance, compared, left_out)
         named = told_apart(compared)
-        shown = next((one for one, _ in named if one.scores), performance)
-        write_page(shown, target, pictures=pictures, performance=performance, compared=named)
-        written += ["performance.csv", "scores.csv", "agreement.csv"]
-    else:
-        found = read_ranking(file)
-        write_sheets(found, target)
-        write_page(found, target, pictures=pictures)
-        written += ["ranking.csv", "images.csv"]
+        truth = {"performance": performance, "compared": named}
+        rankings = [*(one for one, _ in named if one.scores), performance]
+    write_page(rankings[0], target, pictures=pictures, **truth)
     beside = "" if pictures else "; without pictures, for there is no pictures.json"
-    say(f"written: {target / written[0]}{''.join(f', {name}' for name in written[1:])}{beside}")
+    remark(f"\nwritten: {', '.join([str(target / 'index.html'), *written])}{beside}")
     return 0
 
 
-def _evaluated(file: Path) -> tuple[Ranking, list[tuple[Ranking, Agreement]]]:
-    """The performance of an evaluation, and each ranking with its agreement."""
-    performance, rankings = read_evaluation(file)
-    return performance, [(one, agreement(one, performance)) for one in rankings]
+def _saved(place: Path) -> tuple[list[Ranking], Evaluation | None]:
+    """The ranking, if any, and the evaluation of a file or folder; not both where they differ.
+
+    A ranking that is not among those of the evaluation is of another run: the page shows either.
+    """
+    if not place.is_dir():
+        if place.name == EVALUATION:
+            return [], read_evaluation(place)
+        return [read_ranking(place)], None
+    file = place / EVALUATION
+    if not (place / RANKING).exists():
+        if not file.exists():
+            raise OutputError(
+                f"'{place}' holds neither {RANKING} nor {EVALUATION}: name the folder that "
+                "`onnx-cte rank` or `onnx-cte evaluate` wrote (its --out)"
+            )
+        return [], read_evaluation(file)
+    found = read_ranking(place)
+    if not file.exists():
+        return [found], None
+    evaluation, known = read_evaluation(file), ranking_to_json(found)
+    together = any(ranking_to_json(one) == known for one in evaluation[1])
+    return [found], evaluation if together else None

@@ -15,30 +15,28 @@ _LEVEL = "onnx_cte.level"
 
 def talk_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``-v`` and ``-q`` to a command that takes its time."""
-    return verbose_option(
-        quiet_option(
-            "Results and errors alone: no progress bar, not what files were taken for, and not "
-            "what was written where."
-        )(command)
+    quiet = quiet_option(
+        "Results and errors alone: no progress bar, not what files were taken for, and not what "
+        "was written where."
+    )
+    verbose = verbose_option(
+        "Also tell, on stderr, what is done with each model, and where an error arose."
+    )
+    both: Callable[..., Any] = verbose(quiet(command))
+    return both
+
+
+def verbose_option(told: str) -> Callable[[Any], Any]:
+    """Make ``-v``; `told` says what more is told."""
+    return click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, callback=_verbose, help=told
     )
 
 
-def verbose_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``-v`` to a command that reads what a user gives."""
+def quiet_option(told: str) -> Callable[[Any], Any]:
+    """Make ``-q``; `told` says what is still told."""
     return click.option(
-        "-v",
-        "--verbose",
-        is_flag=True,
-        expose_value=False,
-        callback=_verbose,
-        help="Also tell, on stderr, what is done with each model, and where an error arose.",
-    )(command)
-
-
-def quiet_option(help_text: str) -> Callable[[Any], Any]:
-    """Make ``-q`` for a command that says more than its result."""
-    return click.option(
-        "-q", "--quiet", is_flag=True, expose_value=False, callback=_quiet, help=help_text
+        "-q", "--quiet", is_flag=True, expose_value=False, callback=_quiet, help=told
     )
 
 

@@ -182,6 +182,25 @@ class Credibility:
             for model, c, b, v in zip(bank, *(part.tolist() for part in found), strict=True)
         }
 
+    def agreed_by_image(self, bank: Bank) -> Mapping[str, Sequence[float]]:
+        """How far each model is agreed with on each image, of which `parts` has the consensus.
+
+        Parameters
+        ----------
+        bank : Bank
+            Evidence as `measure` gives it.
+
+        Returns
+        -------
+        mapping of str to sequence of float
+            By model, in the order of the images, in [0, 1]: likeness to the others, each weighted
+            by how credible it turned out to be. NaN where there is nothing to be alike.
+        """
+        consensus = self._judged(bank, "value")[2]
+        alike, held = self._witnesses(bank, "value")
+        values = agreed_with(bank, alike, held * np.nan_to_num(consensus), self.sharpness)
+        return dict(zip(bank, values[:, bank.indices].tolist(), strict=True))
+
     def remarks(self, bank: Bank) -> tuple[str, ...]:
         """Where the kinds of evidence contradict each other, or say that no model may be right."""
         if not self.consistency:
@@ -281,25 +300,44 @@ def consensus_of(
     ndarray of float64, shape (models,)
         In [0, 1]; NaN where a model has nobody to agree with.
     """
-    # Split once: a draw then picks images of the results, and copies no matrices.
-    known, shared = bank.derived("credibility: known, shared", lambda _: _known_and_shared(alike))
-    foreground = bank.whole.column("foreground")
-    sees = (foreground > 0).T
     agreed = np.ones(len(held))
     found, settled = np.full(len(held), np.nan), False
     for power, number in itertools.product(sharpness, range(ROUNDS)):
         if number and settled:
             continue
-        # Not 0: where nobody is credible, all are equally so.
-        weights = np.maximum(held * agreed, 1e-6) ** power
-        total = known @ weights
-        values = np.where(
-            sees & (total > 0), (shared @ weights) / np.where(total > 0, total, 1), np.nan
-        )
-        found = medians(silenced(values.T, foreground)[:, bank.indices])
+        found = medians(agreed_with(bank, alike, held * agreed, power)[:, bank.indices])
         before, agreed = agreed, np.nan_to_num(found)
         settled = np.abs(before - agreed).max(initial=0) < 10.0**-DIGITS
     return found
+
+
+def agreed_with(
+    bank: Bank, alike: NDArray[np.float64], credible: NDArray[np.float64], sharpness: float
+) -> NDArray[np.float64]:
+    """How far each model is agreed with on each image by the others, weighted.
+
+    Parameters
+    ----------
+    bank, alike
+        As of `consensus_of`.
+    credible : ndarray of float64, shape (models,)
+        In [0, 1]; to the power of `sharpness`, the weight of each model's say.
+    sharpness : float
+
+    Returns
+    -------
+    ndarray of float64, shape (models, images of the whole bank)
+        In [0, 1]; 0 for a model that sees nothing where others do, NaN where nobody says anything.
+    """
+    # Split once: a draw then picks images of the results, and copies no matrices.
+    known, shared = bank.derived("credibility: known, shared", lambda _: _known_and_shared(alike))
+    foreground = bank.whole.column("foreground")
+    # Not 0: where nobody is credible, all are equally so.
+    weights = np.maximum(credible, 1e-6) ** sharpness
+    total = known @ weights
+    said = ((foreground > 0).T) & (total > 0)
+    values = np.where(said, (shared @ weights) / np.where(total > 0, total, 1), np.nan)
+    return silenced(values.T, foreground)
 
 
 def _known_and_shared(

@@ -1,10 +1,11 @@
 """How like a model's prediction is to those of the others: a soft vote, everybody's alike."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnx_cte.bank import Bank, Evidence
 from onnx_cte.estimators.likeness import likeness, packed_regions
@@ -57,13 +58,21 @@ class Vote:
         }
 
     def score(self, bank: Bank) -> Mapping[str, float]:
+        return median_of_images(bank, self._values(bank))
+
+    def agreed_by_image(self, bank: Bank) -> Mapping[str, Sequence[float]]:
+        """What `score` has the median of, by model, in the order of the images."""
+        return dict(zip(bank, self._values(bank).tolist(), strict=True))
+
+    def _values(self, bank: Bank) -> NDArray[np.float64]:
+        """Mean likeness to the others, (models, images)."""
         alike = likeness(bank, objects=self.objects)[bank.indices]
         known = ~np.isnan(alike)
         counts = np.count_nonzero(known, axis=2)
         values = np.where(known, alike, 0).sum(axis=2) / np.maximum(counts, 1)
         foreground = bank.column("foreground")
         values = np.where((counts > 0) & (foreground.T > 0), values, np.nan)
-        return median_of_images(bank, silenced(values.T, foreground))
+        return silenced(values.T, foreground)
 
     def remarks(self, bank: Bank) -> tuple[str, ...]:
         """Whether there are enough models for them to say anything of each other."""

@@ -6,6 +6,7 @@ in its content security policy, so that nothing else would run even if something
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
@@ -108,6 +109,7 @@ def _truth(ranking: Ranking, performance: Ranking | None, compared: Compared) ->
         "told_of_truth": told_of_truth(performance, own[0]) if own else "",
         "scatters": [scatter_of(one, performance, found, marks) for one, found in drawn],
         "agreements": agreement_rows(shown),
+        "margin": shown[0][1].margin if shown else 0.0,
         "field": (WIDTH, HEIGHT),
     }
 
@@ -126,11 +128,21 @@ def _pictures(ranking: Ranking, pictures: Sequence[Picture]) -> Mapping[str, Any
         left_out += 1
     return {
         "pictures": pictures,
+        "disturbed": _disturbed,
         "pictures_left_out": left_out,
         # What credibility measures on an image is one of its parts.
         "measured": "consistency" if "consistency" in ranking.parts else ranking.title,
         "values": {score.model: score.by_image for score in ranking},
+        "agreed": {score.model: score.agreed for score in ranking if score.agreed},
     }
+
+
+def _disturbed(picture: Picture) -> str:
+    """The perturbations of a picture; those that were drawn several times are named once."""
+    names = picture.perturbations
+    first = [name.rpartition("#")[0] for name in names]
+    draws = Counter(one if one in names else name for one, name in zip(first, names, strict=True))
+    return ", ".join(name if n == 1 else f"{name} ({n} draws)" for name, n in draws.items())
 
 
 def _issues(ranking: Ranking) -> Mapping[str, list[tuple[str, str]]]:

@@ -43,8 +43,12 @@
         list.append(...ordered(all("li", list), key, key === "model" ? "text" : "number", signs[key]));
       }
     });
+    const pictures = document.getElementById("pictures").classList;
     document.getElementById("contours").addEventListener("change", (event) => {
-      document.getElementById("pictures").classList.toggle("plain", !event.target.checked);
+      pictures.toggle("plain", !event.target.checked);
+    });
+    document.getElementById("large").addEventListener("change", (event) => {
+      pictures.toggle("large", event.target.checked);
     });
   }
 

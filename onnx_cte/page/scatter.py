@@ -12,16 +12,20 @@ from onnx_cte.tables import number
 WIDTH, HEIGHT = 300.0, 220.0
 """Of the field of points, in the units of the drawing."""
 
+_BESIDE, _LINE = 8.0, 11.0  # of a label from its point, and from the next label
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A model: `x` from the left, `y` from the top; `mark` is what stands in it."""
+    """A model: `x` from the left, `y` from the top; `mark` stands beside it, at its label."""
 
     model: str
     mark: str
     x: float
     y: float
     says: str
+    label_x: float
+    label_y: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +66,16 @@ def scatter_of(
         if model in marks and math.isfinite(value) and math.isfinite(truth.get(model, math.nan))
     ]
     across, upwards = scale_of([x for _, x, _ in both], 4), scale_of([y for _, _, y in both], 4)
+    places = [(across.at(x, WIDTH), round(HEIGHT - upwards.at(y, HEIGHT), 2)) for _, x, y in both]
     points = tuple(
         Point(
-            model=model,
-            mark=marks[model],
-            x=across.at(x, WIDTH),
-            y=round(HEIGHT - upwards.at(y, HEIGHT), 2),
-            says=f"{model}: score {number(x)}, {performance.title} {number(y)}",
+            model,
+            marks[model],
+            *place,
+            f"{model}: score {number(x)}, {performance.title} {number(y)}",
+            *label,
         )
-        for model, x, y in both
+        for (model, x, y), place, label in zip(both, places, _labels(places), strict=True)
     )
     everyone = {*ranking.values, *truth}
     return Scatter(
@@ -81,6 +86,27 @@ def scatter_of(
         tau=number(agreement.kendall, 2),
         left_out=len(everyone) - len(points),
     )
+
+
+def _labels(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Where labels stand: beside their points, below each other where they would overlap.
+
+    Examples
+    --------
+    >>> _labels([(10, 50), (12, 52), (290, 50), (10, 120)])
+    [(18.0, 50.0), (20.0, 61.0), (282.0, 50.0), (18.0, 120.0)]
+    """
+    found: dict[int, tuple[float, float]] = {}
+    for place in sorted(range(len(places)), key=lambda n: places[n][1]):
+        x, y = places[place]
+        x += _BESIDE if x < WIDTH - 3 * _BESIDE else -_BESIDE
+        # From above to below, so that each only has to pass those that stand.
+        near = sorted(other for beside, other in found.values() if abs(beside - x) < 2 * _BESIDE)
+        for other in near:
+            if abs(other - y) < _LINE:
+                y = other + _LINE
+        found[place] = (round(float(x), 2), round(float(y), 2))
+    return [found[place] for place in range(len(places))]
 
 
 def told_of_truth(performance: Ranking, found: Agreement) -> str:

@@ -154,6 +154,7 @@ class TestVote:
         scores = estimator.score(bank)
         assert scores["a"] == close((2 * 1 / 4 + 2 * 2 / 5) / 2)
         assert scores["c"] == close(2 * 2 / 5)
+        assert {name: [value] for name, value in scores.items()} == estimator.agreed_by_image(bank)
 
     def test_silence_among_the_seeing_is_worst(self):
         estimator = Vote()
@@ -313,6 +314,22 @@ class TestCredibility:
             believed = float(believable(np.array([part["boundary"]]))[0])
             own = part["consistency"] * math.sqrt(part["boundary"])
             assert scores[model] == close(believed**0.25 * part["consensus"] * own**0.02)
+
+    def test_what_is_agreed_on_each_image_has_the_consensus_in_its_middle(self):
+        bank = bank_of(STATED, {**RIGHT, **INVERTED})
+        agreed = STATED.agreed_by_image(bank)
+        for model, part in STATED.parts(bank).items():
+            assert len(agreed[model]) == bank.images
+            assert np.median(agreed[model]) == close(part["consensus"])
+        first = STATED.agreed_by_image(bank.draw([0]))
+        whole = STATED._judged(bank.draw([0]), "value")[2]
+        assert [value for (value,) in first.values()] == close(whole.tolist())
+
+    def test_images_on_which_the_others_differ_are_agreed_on_least(self):
+        apart = {"shifted": lambda n: (discs(n, shift=4 * (n == 1)),) * 2}
+        bank = bank_of(STATED, {**RIGHT, **apart})
+        agreed = STATED.agreed_by_image(bank)
+        assert all(np.argmin(values) == 1 for values in agreed.values())
 
     def test_a_model_alone_is_judged_by_itself(self):
         bank = bank_of(STATED, {"right": twice(discs)})
