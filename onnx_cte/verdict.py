@@ -1,6 +1,7 @@
 """Which model to take, and how sure that is, in a sentence."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,10 +52,18 @@ def verdict(ranking: Ranking) -> Verdict:
     if not seeing:
         return Verdict("", "none", f"No model can be recommended: {_why_none(ranking)}.")
     first, count = seeing[0], len(ranking)
-    level, said = _compared(ranking, first, count)
-    if warned := len(ranking.warnings):
+    # A model that a warning names is not one to take without a look.
+    named = re.compile(rf"(?<![\w.-]){re.escape(first.model)}(?![\w-])")
+    warned = any(named.search(warning) for warning in ranking.warnings)
+    level, said = _compared(ranking, first, count, warned)
+    if warned:
         level = "doubtful"
-        said = f"{said} Read the {'warning' if warned == 1 else f'{warned} warnings'} first."
+        said = (
+            f"{said} A warning names it: read that, and look at its pictures, before you take it."
+        )
+    elif warnings := len(ranking.warnings):
+        level = "doubtful"
+        said = f"{said} Read the {'warning' if warnings == 1 else f'{warnings} warnings'} first."
     return Verdict(first.model, level, said)
 
 
@@ -67,7 +76,7 @@ def _why_none(ranking: Ranking) -> str:
     return f"{'the only one' if count == 1 else f'all {count}'} failed"
 
 
-def _compared(ranking: Ranking, first: Score, count: int) -> tuple[Level, str]:
+def _compared(ranking: Ranking, first: Score, count: int, warned: bool) -> tuple[Level, str]:
     """How sure the first place is, warnings aside."""
     model, images = first.model, _counted(first.images)
     if count == 1:
@@ -84,10 +93,10 @@ def _compared(ranking: Ranking, first: Score, count: int) -> tuple[Level, str]:
     alike = [s for s in ranking if s.model in ranking.undecided_with(model)]
     if not alike:
         others = "the other" if count == 2 else "each of the others"
-        return (
-            "clear",
-            f"Take {model}: it ranks first of {count}, and {images} tell it from {others}.",
-        )
+        told = f"and {images} tell it from {others}."
+        if warned:
+            return "clear", f"{leads}, {told}"
+        return "clear", f"Take {model}: it ranks first of {count}, {told}"
     names = [score.model for score in alike]
     named = ", ".join(names if len(names) <= _NAMED else names[: _NAMED - 1])
     if len(names) > _NAMED:

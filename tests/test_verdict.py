@@ -67,6 +67,13 @@ def alike(*others, **options):
             "Read the 2 warnings first.",
         ),
         (
+            three(remarks=("b-a is odd", "a calls 98 % of the pixels foreground")),
+            "a",
+            "doubtful",
+            "a ranks first of 3 models, and these 12 images tell it from each of the others. "
+            "A warning names it: read that, and look at its pictures, before you take it.",
+        ),
+        (
             replace(three(), scores=three()[:1], undecided=()),
             "a",
             "doubtful",
