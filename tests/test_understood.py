@@ -160,7 +160,7 @@ def test_a_channel_by_its_name_is_that_by_its_place(tmp_path):
         (OME, r"no channel RFP: the image has 2 channels \(0 to 1\), named DAPI, GFP$"),
         (
             {"ome": True, "metadata": {"axes": "ZCYX"}},
-            r"no channel RFP: the image has 2 channels \(0 to 1\), which have no names$",
+            r"no channel RFP: the image has 2 channels \(0 to 1\), without names$",
         ),
     ],
 )
@@ -168,6 +168,15 @@ def test_a_channel_that_is_not_there(tmp_path, how, told):
     save(tmp_path / "a.ome.tif", 5, 2, 20, 30, **how)
     with pytest.raises(ImageError, match=told):
         next(iter(Images(tmp_path, channel="RFP"))).load()
+
+
+def test_a_channel_that_stated_axes_do_not_have(tmp_path):
+    save(tmp_path / "a.ome.tif", 2, 20, 30, ome=True, metadata=OME["metadata"] | {"axes": "CYX"})
+    told = (
+        r"no channel GFP: the image has one channel \(0\) as its axes are stated, while its file "
+    )
+    with pytest.raises(ImageError, match=f"{told}names DAPI, GFP$"):
+        next(iter(Images(tmp_path, axes="zyx", channel="GFP"))).load()
 
 
 def test_names_of_channels_are_of_their_own_series(tmp_path):

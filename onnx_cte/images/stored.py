@@ -252,9 +252,13 @@ def _place(channel: int | str, count: int, stored: Stored) -> int:
         return names.index(str(channel))
     if isinstance(channel, str) or channel >= count:
         has = f"{count} channels (0 to {count - 1})" if count > 1 else "one channel (0)"
-        named = f", named {', '.join(names)}" if names else ""
-        unnamed = ", which have no names" if isinstance(channel, str) and not names else ""
-        raise ImageError(f"there is no channel {channel}: the image has {has}{named}{unnamed}")
+        if names:
+            has += f", named {', '.join(names)}"
+        elif stored.channels:
+            has += f" as its axes are stated, while its file names {', '.join(stored.channels)}"
+        elif isinstance(channel, str):
+            has += ", without names" if count > 1 else ", without a name"
+        raise ImageError(f"there is no channel {channel}: the image has {has}")
     return channel
 
 
