@@ -39,7 +39,8 @@ def telling_images(
     * worst for the first model of the ranking.
 
     A value is what was measured on an image (`Score.by_image`); of credibility that is consistency
-    alone. Where an estimator keeps no such number, it is how far the others agree. Images on which fewer than half of the models have a value say little, and are not chosen.
+    alone. Where an estimator keeps no such number, it is how far the others agree. Images on which
+    fewer than half of the models have a value say little, and are not chosen.
 
     Parameters
     ----------

@@ -260,8 +260,8 @@ class Estimator(Protocol):
       of one score (a few labelled images, say): agreement with the truth is the mean over them.
     * ``parts(bank)`` gives, by model, what its score is made of: numbers by name, the same names
       for every model, which stand beside the score.
-    * ``agreed_by_image(bank)`` gives, by model, a number an image, in their order: how far the other
-      models agree with it there. Images to look at are chosen by it (`onnx_cte.telling`).
+    * ``agreed_by_image(bank)`` gives, by model, a number for each image, in their order: how far
+      the others agree with it there. Images to look at are chosen by it (`onnx_cte.telling`).
     * ``remarks(bank)`` gives texts: reasons to doubt the scores, which are shown as warnings.
     * ``measures``, a str: all that `measure` depends on. Estimators of equal ``measures`` share
       their evidence: it is measured, kept and crossed once. Without it, that is the ``repr``.

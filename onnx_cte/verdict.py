@@ -78,7 +78,7 @@ def _compared(ranking: Ranking, first: Score, count: int) -> tuple[Level, str]:
     leads = f"{model} ranks first of {count} models"
     if not ranking.sampled:
         return "open", (
-            f"{leads}, and nobody knows how sure that is: nothing was resampled, which takes "
+            f"{leads}, and nobody can say how sure that is: scores have no intervals, which take "
             "images from five files or more."
         )
     alike = [s for s in ranking if s.model in ranking.undecided_with(model)]

@@ -331,3 +331,28 @@ def test_auto_leaves_the_way_out_where_no_model_can_be_disturbed(bank):
     assert result.exit_code == 3
     assert "All models by credibility noise=0.1 draws=1 instead" in result.stdout
     assert len(read_ranking("onnx-cte-results/without-bottleneck")) == 2
+
+
+def test_files_that_are_no_models(place):
+    Path("plate.png").write_bytes(b"\x89PNG")
+    for command in (("inspect",), ("mask", "-o", "m.onnx"), ("split", "-o", "s")):
+        name, *options = command
+        result = call(name, "plate.png", *options)
+        assert result.exit_code == 2
+        assert "'plate.png' is named like no model: expected a file .onnx" in result.stderr
+        result = call(name, "nett.onnx", *options)
+        assert result.exit_code == 1
+        assert result.stderr.endswith("did you mean 'net.onnx'?\n")
+
+
+def test_quiet_and_verbose(place):
+    for command in (("mask", "-o", "m.onnx"), ("split", "-o", "s")):
+        name, *options = command
+        assert call(name, "net.onnx", *options).stdout.startswith("written: ")
+        quiet = call(name, "net.onnx", *options, "-q")
+        assert (quiet.exit_code, quiet.output) == (0, "")
+        failing = call(name, "net.onnx", *options, "--at", "nothing", "-q")
+        assert failing.exit_code != 0
+        assert failing.stderr.startswith("onnx-cte: ")
+        assert "Traceback" in call(name, "net.onnx", *options, "--at", "nothing", "-v").stderr
+    assert "Traceback" in call("inspect", "nett.onnx", "-v").stderr

@@ -81,6 +81,41 @@ def test_quick_looks_by_the_other_commands(place, arguments):
     assert "written: " not in quiet.stdout
 
 
+@pytest.mark.parametrize(
+    ("command", "offered"),
+    [
+        *((name, "vq") for name in ("rank", "evaluate", "predict", "demo", "report")),
+        *((name, "vq") for name in ("mask", "split")),
+        ("inspect", "v"),  # all that it prints is asked for
+        ("doctor", "q"),  # all that it knows is printed
+        ("list", ""),
+        ("completion", ""),
+    ],
+)
+def test_which_commands_can_be_quiet_and_verbose(command, offered):
+    known = {option for one in main.commands[command].params for option in one.opts}
+    assert "".join(letter for letter in "vq" if f"-{letter}" in known) == offered
+
+
+def test_what_is_mistyped_is_guessed(place):
+    for arguments, meant in (
+        (("rank", "modles", "images"), "models"),
+        (("rank", "models", "Image"), "images"),
+        (("rank", "models", "imges/*.png"), "images/*.png"),
+        (("rank", "model/steady.onnx", "images"), "models/steady.onnx"),
+        (("evaluate", "models", "images", "lables"), "labels"),
+        (("predict", place / "Models" / "steady.onnx", "images"), place / "models/steady.onnx"),
+        (("report", "imagse"), "images"),
+    ):
+        result = call(*arguments)
+        assert result.exit_code == 1
+        assert result.stderr.endswith(f"did you mean '{meant}'?\n"), result.stderr
+    for there in ("images/*.jpg", "elsewhere/plate", "images/sub/*.png", "models/shrp.onnx/x"):
+        result = call("rank", "models", there)
+        assert result.exit_code == 1
+        assert "did you mean" not in result.stderr
+
+
 def test_both_at_once_are_refused(place):
     result = call(*RANK, "-q", "-v")
     assert result.exit_code == 2

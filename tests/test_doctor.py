@@ -268,3 +268,10 @@ def test_what_the_runtime_prints_does_not_reach_stdout(monkeypatch, capsys):
     monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())
     devices.preload()
     assert capsys.readouterr().out == ""
+
+
+def test_quiet_tells_what_is_broken_alone(no_cuda):
+    assert call("-q").output == ""
+    broken = call("-q", "--device", "cuda")
+    assert broken.exit_code == 1
+    assert [line.split()[0] for line in broken.stdout.splitlines()] == ["broken", "->"]

@@ -56,8 +56,8 @@ def alike(*others, **options):
             three(sampled=0),
             "a",
             "open",
-            "a ranks first of 3 models, and nobody knows how sure that is: nothing was resampled, "
-            "which takes images from five files or more.",
+            "a ranks first of 3 models, and nobody can say how sure that is: scores have no "
+            "intervals, which take images from five files or more.",
         ),
         (
             three(remarks=("beware", "of this")),

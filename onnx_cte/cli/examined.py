@@ -5,7 +5,7 @@ import json
 import click
 
 from onnx_cte.cli.options import told
-from onnx_cte.cli.talking import say
+from onnx_cte.cli.talking import QUIET, level, quiet_option, say
 from onnx_cte.doctor import Finding, examine
 from onnx_cte.types import Device
 
@@ -21,6 +21,7 @@ _COLOURS = {"fine": "green", "note": "yellow", "broken": "red"}
     help="What models are to run on: cuda is broken if it does not work, auto then takes the CPU.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@quiet_option("What is broken alone, so that nothing is printed if all is fine.")
 @told
 def doctor_command(device: Device, as_json: bool) -> int:
     """Check the installation: packages, ONNX Runtime, CUDA, extras, and a trial run on each device.
@@ -32,6 +33,10 @@ def doctor_command(device: Device, as_json: bool) -> int:
     if as_json:
         rows = [finding.to_json() for finding in findings]
         say(json.dumps({"findings": rows, "broken": broken}, indent=2))
+    elif level() == QUIET:
+        for finding in findings:
+            if finding.state == "broken":
+                say(_text(finding))
     else:
         say("\n".join(map(_text, findings)))
         say(f"\nbroken: {', '.join(broken)}" if broken else "\nnothing is broken")

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec
 import click
 from click.shell_completion import CompletionItem
 
+from onnx_cte.cli.nearby import suggesting
 from onnx_cte.cli.talking import NORMAL, QUIET, complain, level
 from onnx_cte.cli.talking import say as say
 from onnx_cte.errors import CTEError, OptionError
@@ -129,7 +130,8 @@ def models_of(models: Path, options: dict[str, Any]) -> list[OnnxModel]:
     if options["roles"] is not None:
         taken["roles"] = [role.strip() for role in options["roles"].split(",")]
     at = options.get("at", ())
-    names = [model.name for model in open_models(models)] if at else []
+    with suggesting(models):
+        names = [model.name for model in open_models(models)] if at else []
     tensors = by_model(
         "--at",
         at,
@@ -138,7 +140,8 @@ def models_of(models: Path, options: dict[str, Any]) -> list[OnnxModel]:
         "MODEL=TENSOR, a model's name in the ranking and a tensor of its graph; `onnx-cte inspect` "
         "lists tensors",
     )
-    return open_models(models, **taken, at=tensors)
+    with suggesting(models):
+        return open_models(models, **taken, at=tensors)
 
 
 def check_decoder(options: dict[str, Any], judges: Iterable[Estimator], instead: str) -> None:
@@ -207,7 +210,8 @@ def images_of(images: str, labels: str | None, options: dict[str, Any]) -> Image
             raise OptionError(f"--only {only}: expected a text file in UTF-8: {error}") from error
         names = [line.strip() for line in text.splitlines() if line.strip()]
     taken = {name: options[name] for name in ("axes", "channel", "limit", "volumes")}
-    found = Images(images, labels, only=names, **taken)
+    with suggesting(images, labels):
+        found = Images(images, labels, only=names, **taken)
     _LOG.info("%r", found)
     return found
 

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from onnx_cte.agreement import agreement
+from onnx_cte.cli.nearby import suggesting
 from onnx_cte.cli.options import say, told
-from onnx_cte.cli.talking import QUIET, level, remark, talk_options
+from onnx_cte.cli.talking import QUIET, level, quiet_option, remark, verbose_option
 from onnx_cte.console import Compared, agreement_text, evaluation_text, ranking_text, told_apart
 from onnx_cte.documents import ranking_to_json
 from onnx_cte.errors import OutputError
@@ -93,7 +94,8 @@ def tell_evaluation(
     type=click.Path(path_type=Path),
     help="Folder for index.html and the tables. [default: that of the ranking]",
 )
-@talk_options
+@quiet_option("What was ranked and errors alone, not what was written where.")
+@verbose_option("Where something fails, also tell where the error arose.")
 @told
 def report_command(ranking: Path, out: Path | None) -> int:
     """Show a saved RANKING again: what was printed, the page (index.html), and the CSV tables.
@@ -102,7 +104,8 @@ def report_command(ranking: Path, out: Path | None) -> int:
     are of the same run. Nothing is run: pictures are shown if pictures.json lies beside it.
     """
     folder = ranking if ranking.is_dir() else ranking.parent
-    rankings, evaluation = _saved(ranking)
+    with suggesting(ranking):
+        rankings, evaluation = _saved(ranking)
     pictures = read_pictures(folder)
     target = folder if out is None else out
     written: list[str] = []

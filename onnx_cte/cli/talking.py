@@ -15,23 +15,28 @@ _LEVEL = "onnx_cte.level"
 
 def talk_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``-v`` and ``-q`` to a command that takes its time."""
-    verbose = click.option(
-        "-v",
-        "--verbose",
-        is_flag=True,
-        expose_value=False,
-        callback=_verbose,
-        help="Also tell, on stderr, what is done with each model, and where an error arose.",
+    quiet = quiet_option(
+        "Results and errors alone: no progress bar, and not what was written where."
     )
-    quiet = click.option(
-        "-q",
-        "--quiet",
-        is_flag=True,
-        expose_value=False,
-        callback=_quiet,
-        help="Results and errors alone: no progress bar, and not what was written where.",
+    verbose = verbose_option(
+        "Also tell, on stderr, what is done with each model, and where an error arose."
     )
-    return verbose(quiet(command))
+    both: Callable[..., Any] = verbose(quiet(command))
+    return both
+
+
+def verbose_option(told: str) -> Callable[[Any], Any]:
+    """Make ``-v``; `told` says what more is told."""
+    return click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, callback=_verbose, help=told
+    )
+
+
+def quiet_option(told: str) -> Callable[[Any], Any]:
+    """Make ``-q``; `told` says what is still told."""
+    return click.option(
+        "-q", "--quiet", is_flag=True, expose_value=False, callback=_quiet, help=told
+    )
 
 
 def level() -> int:
