@@ -49,6 +49,7 @@ MAY_IMPORT = {  # room: the rooms it may use
     "writing": {"errors"},
     "report": {"agreement", "documents", "errors", "page", "pictures", "ranking", "sheets"}
     | {"writing"},
+    "evaluations": {"agreement", "documents", "errors", "ranking", "sheets", "writing"},
     "console": {"ranking", "agreement", "tables", "verdict"},
     "evidence": {"errors", "bank"},
     "overlay": set(),
@@ -70,7 +71,17 @@ MAY_IMPORT = {  # room: the rooms it may use
     | {"runner", "tables", "types"},
     "cli": {"errors", "images", "needs", "segmenters", "estimators", "metrics", "perturbations"}
     | {"measuring", "runner"}
-    | {"agreement", "report", "console", "ranking", "tables", "types", "bundled", "simulation"}
+    | {
+        "agreement",
+        "evaluations",
+        "report",
+        "console",
+        "ranking",
+        "tables",
+        "types",
+        "bundled",
+        "simulation",
+    }
     | {"documents", "graph", "overlay", "picturing", "postprocessing", "predicting", "sweep"}
     | {"doctor", "planning", "progress", "provenance", "sessions", "writing"},
 }

@@ -58,6 +58,12 @@ class OnnxModel:
         Longest side of a tile, in px, for networks of free size.
     at : str or None
         Tensor to take for the bottleneck; None looks for it.
+
+    Examples
+    --------
+    >>> from onnx_cte.bundled import bundled_models
+    >>> OnnxModel("mine", bundled_models() / "fibro", threshold=0.4).name
+    'mine'
     """
 
     def __init__(
