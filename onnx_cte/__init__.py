@@ -59,6 +59,7 @@ from onnx_cte.estimators.transfer_score import TransferScore
 from onnx_cte.estimators.tta import TestTimeAgreement
 from onnx_cte.estimators.variance import PerturbationVariance
 from onnx_cte.estimators.vote import Vote
+from onnx_cte.evaluations import write_evaluation
 from onnx_cte.features import FeatureMap
 from onnx_cte.images import Images
 from onnx_cte.metrics.masks import (
@@ -90,7 +91,7 @@ from onnx_cte.postprocessing import parse_decoder
 from onnx_cte.predicting import Predicted, predict
 from onnx_cte.progress import Progress
 from onnx_cte.ranking import Ranking, Score
-from onnx_cte.report import read_ranking, write_evaluation, write_page, write_report
+from onnx_cte.report import read_ranking, write_page, write_report
 from onnx_cte.runner import rank, rank_each
 from onnx_cte.segmenters import BlackBox, OnnxModel, open_models
 from onnx_cte.separation import Separation

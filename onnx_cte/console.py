@@ -18,7 +18,7 @@ WIDEST = 8
 """Estimators side by side; more do not fit a terminal."""
 
 MANY = 4
-"""Models that fail for the same reason: so many, or more, are told in one line."""
+"""Models that fail, or images that are skipped, alike: so many, or more, are told in one line."""
 
 
 def evaluation_text(performance: Ranking, compared: Sequence[Compared]) -> str:
@@ -85,13 +85,7 @@ def ranking_text(ranking: Ranking, compared: Sequence[Compared] = ()) -> str:
     if assumed:
         lines = [f"  {', '.join(models)}: {note}" for note, models in assumed.items()]
         blocks.append("assumed\n" + "\n".join(lines))
-    by_model: dict[str, list[str]] = {}
-    for score in ranking:
-        for image, reason in score.skipped:
-            by_model.setdefault(f"  {image}: {reason}", []).append(score.model)
-    skipped = [f"  {image}: {reason}" for image, reason in ranking.skipped]
-    skipped += [f"{line} (by {', '.join(models)})" for line, models in by_model.items()]
-    if skipped:
+    if skipped := _skipped(ranking):
         blocks.append("skipped\n" + "\n".join(skipped))
     if undefined := _undefined(ranking, [other for other, _ in compared]):
         blocks.append("no score, for it is undefined here\n" + "\n".join(undefined))
@@ -152,6 +146,26 @@ def _undefined(performance: Ranking, others: Sequence[Ranking]) -> list[str]:
         + (f"all {len(judged)} models" if len(lacking) == len(judged) > 1 else ", ".join(lacking))
         for lacking, by in titles.items()
     ]
+
+
+def _skipped(ranking: Ranking) -> list[str]:
+    """A line an image and reason; where `MANY` are skipped alike, the first stands for them."""
+    by_model: dict[tuple[str, str], list[str]] = {}
+    for score in ranking:
+        for pair in score.skipped:
+            by_model.setdefault(pair, []).append(score.model)
+    told = [(image, reason, "") for image, reason in ranking.skipped]
+    told += [(*pair, f" (by {', '.join(models)})") for pair, models in by_model.items()]
+    alike: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for image, reason, by in told:
+        # Reasons name the image themselves.
+        alike.setdefault((reason.replace(image, ""), by), []).append((image, f"{reason}{by}"))
+    lines = []
+    for images in alike.values():
+        shown = images if len(images) < MANY else images[:1]
+        more = f" and {len(images) - 1} more" if len(images) > len(shown) else ""
+        lines += [f"  {image}{more}: {reason}" for image, reason in shown]
+    return lines
 
 
 def _failed(rankings: Sequence[Ranking]) -> list[str]:

@@ -86,6 +86,12 @@ class View:
         One with an attribute ``shared`` that is true draws the same for every image.
     taps : tuple of str
         As in `Needs`.
+
+    Examples
+    --------
+    >>> from onnx_cte.perturbations import GaussianNoise
+    >>> View(GaussianNoise(0.1), taps=("bottleneck",)).perturbation.name
+    'noise=0.1'
     """
 
     perturbation: InputPerturbation
@@ -114,6 +120,11 @@ class Needs:
         Disturbed inputs of which only feature maps are looked at.
     source : bool
         The same of the model's own training domain, with its labels, beside the images ranked on.
+
+    Examples
+    --------
+    >>> Needs(truth=True).supplied, Needs(source=True).supplied, Needs().supplied
+    (('labels',), ('source',), ())
     """
 
     perturbations: tuple[Perturbation, ...] = ()

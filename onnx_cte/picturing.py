@@ -76,6 +76,19 @@ def take_pictures(
     ------
     OptionError
         If `count` is no such number. No model and no image raises anything.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx_cte as oc
+    >>> rows, columns = np.mgrid[:64, :64]
+    >>> discs = [np.exp(-((rows - 32) ** 2 + (columns - n) ** 2) / 200) for n in (24, 32, 40)]
+    >>> steep = oc.BlackBox("steep", lambda tensor: (9 * tensor - 4).clip(0, 1))
+    >>> images = oc.Images.from_arrays(discs)
+    >>> ranking = oc.rank([steep], images, oc.CTE())
+    >>> pictures = oc.take_pictures(ranking, [steep], images, oc.CTE(), count=2)
+    >>> [(picture.image, picture.why, picture.drawn[0].model) for picture in pictures]
+    [('image_1', 'typical', 'steep'), ('image_0', 'worst', 'steep')]
     """
     if not isinstance(count, int) or count < 0:
         raise OptionError(f"pictures are of so many images, 0 or more, not {count!r}")

@@ -58,6 +58,12 @@ class Score:
         What was assumed about the model.
     parts : mapping of str to float
         What the value is made of, by name, of an estimator that says so; NaN where undefined.
+
+    Examples
+    --------
+    >>> score = Score("unet", 0.93, (0.9, 0.95), (1, 2), images=24, empty=0, coverage=1.0)
+    >>> score.value, score.blind
+    (0.93, False)
     """
 
     model: str

@@ -1,18 +1,23 @@
 """Rankings as files: JSON for machines, CSV for spreadsheets, a page to look at."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from onnx_cte.agreement import Agreement
-from onnx_cte.documents import FORMAT, agreement_to_json, ranking_from_json, ranking_to_json
+from onnx_cte.documents import ranking_from_json, ranking_to_json
 from onnx_cte.errors import OutputError
 from onnx_cte.page import page_of
 from onnx_cte.pictures import Picture, pictures_from_json, pictures_to_json
 from onnx_cte.ranking import Ranking
-from onnx_cte.sheets import agreement_csv, images_csv, ranking_csv, scores_csv
-from onnx_cte.writing import beside_ranking, prepare_folder, remove_files, replace_file
+from onnx_cte.sheets import images_csv, ranking_csv
+from onnx_cte.writing import (
+    beside_ranking,
+    json_text,
+    prepare_folder,
+    read_document,
+    remove_files,
+    replace_file,
+)
 
 PICTURES = "pictures.json"
 
@@ -35,6 +40,21 @@ def write_report(ranking: Ranking, folder: str | Path) -> None:
     See Also
     --------
     write_page : The page with pictures, and with performance against labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx_cte as oc
+    >>> rows, columns = np.mgrid[:64, :64]
+    >>> discs = [np.exp(-((rows - 32) ** 2 + (columns - n) ** 2) / 200) for n in (24, 32, 40)]
+    >>> steep = oc.BlackBox("steep", lambda tensor: (9 * tensor - 4).clip(0, 1))
+    >>> images = oc.Images.from_arrays(discs)
+    >>> ranking = oc.rank([steep], images, oc.CTE())
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     oc.write_report(ranking, folder)
+    ...     print(*sorted(file.name for file in Path(folder).iterdir()))
+    images.csv index.html ranking.csv ranking.json
     """
     write_tables(ranking, folder)
     write_page(ranking, folder)
@@ -55,7 +75,7 @@ def write_tables(ranking: Ranking, folder: str | Path) -> None:
         As in `write_report`.
     """
     path = prepare_folder(folder)
-    replace_file(path / "ranking.json", _dump(ranking_to_json(ranking)))
+    replace_file(path / "ranking.json", json_text(ranking_to_json(ranking)))
     write_sheets(ranking, path)
 
 
@@ -110,6 +130,22 @@ def write_page(
     ------
     OutputError
         If the folder cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx_cte as oc
+    >>> rows, columns = np.mgrid[:64, :64]
+    >>> discs = [np.exp(-((rows - 32) ** 2 + (columns - n) ** 2) / 200) for n in (24, 32, 40)]
+    >>> steep = oc.BlackBox("steep", lambda tensor: (9 * tensor - 4).clip(0, 1))
+    >>> labelled = oc.Images.from_arrays(discs, truth=[disc > 0.5 for disc in discs])
+    >>> ranking, truth = oc.rank_each([steep], labelled, [oc.CTE(), oc.Accuracy()])
+    >>> found = oc.agreement(ranking, truth)
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     oc.write_page(ranking, folder, performance=truth, compared=[(ranking, found)])
+    ...     print(Path(folder, "index.html").read_text(encoding="utf-8").splitlines()[0])
+    <!DOCTYPE html>
     """
     path = prepare_folder(folder)
     page = page_of(ranking, performance=performance, compared=compared, pictures=pictures)
@@ -135,7 +171,7 @@ def write_pictures(pictures: Sequence[Picture], folder: str | Path) -> None:
     path = prepare_folder(folder)
     if pictures:
         with beside_ranking(path):
-            replace_file(path / PICTURES, _dump(pictures_to_json(pictures)))
+            replace_file(path / PICTURES, json_text(pictures_to_json(pictures)))
     else:
         remove_files(path, PICTURES)
 
@@ -161,7 +197,7 @@ def read_pictures(folder: str | Path) -> tuple[Picture, ...]:
     if not file.exists():
         return ()
     try:
-        return pictures_from_json(_document(file, "pictures"))
+        return pictures_from_json(read_document(file, "pictures"))
     except OutputError as error:
         raise OutputError(f"{error}; without '{file}', the page has no pictures") from error
 
@@ -169,75 +205,6 @@ def read_pictures(folder: str | Path) -> tuple[Picture, ...]:
 def remove_report(folder: str | Path) -> None:
     """Remove what `write_report` and `write_pictures` wrote; OutputError if it is not allowed."""
     remove_files(Path(folder), "ranking.json", "ranking.csv", "images.csv", "index.html", PICTURES)
-
-
-def write_evaluation(
-    performance: Ranking,
-    compared: Sequence[tuple[Ranking, Agreement]],
-    folder: str | Path,
-    left_out: Sequence[tuple[str, str]] = (),
-) -> None:
-    """Write ``evaluation.json``, ``agreement.csv``, ``performance.csv`` and ``scores.csv``.
-
-    The last has a row a model and a column an estimator, beside the performance.
-
-    Parameters
-    ----------
-    performance : Ranking
-        Against labels.
-    compared : sequence of (Ranking, Agreement)
-        Each estimator's ranking and how well it agrees with the performance.
-    folder : str or Path
-    left_out : sequence of (estimator, reason)
-        What was asked for and could not be compared.
-
-    Raises
-    ------
-    OutputError
-        If the folder cannot be written.
-    """
-    path = prepare_folder(folder)
-    document = {
-        "format": FORMAT,
-        "performance": ranking_to_json(performance),
-        "rankings": [ranking_to_json(ranking) for ranking, _ in compared],
-        "agreement": _agreement_rows(compared),
-        "left_out": [list(pair) for pair in left_out],
-    }
-    replace_file(path / "evaluation.json", _dump(document))
-    write_evaluation_sheets(performance, compared, path)
-
-
-def write_evaluation_sheets(
-    performance: Ranking, compared: Sequence[tuple[Ranking, Agreement]], folder: str | Path
-) -> None:
-    """Write ``performance.csv``, ``scores.csv`` and ``agreement.csv``.
-
-    Parameters
-    ----------
-    performance, compared, folder
-        As of `write_evaluation`.
-
-    Raises
-    ------
-    OutputError
-        If the folder cannot be written.
-    """
-    path = prepare_folder(folder)
-    replace_file(path / "performance.csv", ranking_csv(performance))
-    replace_file(path / "scores.csv", scores_csv(performance, [ranking for ranking, _ in compared]))
-    replace_file(path / "agreement.csv", agreement_csv(compared))
-
-
-def _agreement_rows(compared: Sequence[tuple[Ranking, Agreement]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "estimator": ranking.estimator,
-            "needs": list(ranking.needs),
-            **agreement_to_json(agreement),
-        }
-        for ranking, agreement in compared
-    ]
 
 
 def read_ranking(path: str | Path) -> Ranking:
@@ -256,63 +223,24 @@ def read_ranking(path: str | Path) -> Ranking:
     ------
     OutputError
         If the file is not there or is no ranking.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx_cte as oc
+    >>> rows, columns = np.mgrid[:64, :64]
+    >>> discs = [np.exp(-((rows - 32) ** 2 + (columns - n) ** 2) / 200) for n in (24, 32, 40)]
+    >>> steep = oc.BlackBox("steep", lambda tensor: (9 * tensor - 4).clip(0, 1))
+    >>> images = oc.Images.from_arrays(discs)
+    >>> ranking = oc.rank([steep], images, oc.CTE())
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     oc.write_report(ranking, folder)
+    ...     again = oc.read_ranking(folder)
+    >>> again[0].model, again.values == ranking.values
+    ('steep', True)
     """
     file = Path(path)
     if file.is_dir():
         file /= "ranking.json"
-    return ranking_from_json(_document(file, "ranking"))
-
-
-def read_evaluation(
-    path: str | Path,
-) -> tuple[Ranking, tuple[Ranking, ...], tuple[tuple[str, str], ...]]:
-    """Read an ``evaluation.json``.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-
-    Returns
-    -------
-    performance : Ranking
-        Against labels.
-    rankings : tuple of Ranking
-        By estimators.
-    left_out : tuple of (estimator, reason)
-        What was asked for and could not be compared.
-
-    Raises
-    ------
-    OutputError
-        If the file is not there or is no evaluation.
-    """
-    document = _document(Path(path), "evaluation")
-    try:
-        performance, rankings = document["performance"], document["rankings"]
-        return (
-            ranking_from_json(performance),
-            tuple(map(ranking_from_json, rankings)),
-            tuple((name, reason) for name, reason in document.get("left_out", ())),
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise OutputError(
-            f"'{path}' is no evaluation, something is missing or misshapen: {error!r}"
-        ) from error
-
-
-def _document(file: Path, kind: str) -> dict[str, Any]:
-    """The JSON object in a file."""
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OutputError(f"'{file}' cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise OutputError(f"'{file}' is no JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise OutputError(f"'{file}' is no {kind}: a JSON object was expected")
-    return document
-
-
-def _dump(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return ranking_from_json(read_document(file, "ranking"))

@@ -52,6 +52,12 @@ class Separation:
         By how many standard errors the scores of a pair of models differ (see
         `onnx_cte.bootstrap`), median over the pairs of models that see anything: a single bad
         model, far from all others, does not raise it. NaN if there is no such pair.
+
+    Examples
+    --------
+    >>> found = Separation(0.1, 0.05, pairs=3, decided=2, stability=0.33, draws=2)
+    >>> found.ratio, found.decided
+    (2.0, 2)
     """
 
     spread: float

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from onnx_cte.agreement import Agreement
-from onnx_cte.documents import agreement_to_json, null
+from onnx_cte.documents import null
 from onnx_cte.ranking import COLUMNS, Ranking
 
 _COLUMNS = ("status", *COLUMNS, "reason")
@@ -60,24 +59,6 @@ def scores_csv(performance: Ranking, rankings: Sequence[Ranking]) -> str:
         for model in models
     ]
     return table_csv(["model", *columns], rows)
-
-
-def agreement_csv(compared: Sequence[tuple[Ranking, Agreement]]) -> str:
-    """A row an estimator: what it needs, how well it agrees, and how long it took."""
-    rows = [
-        {
-            "estimator": ranking.estimator,
-            "needs": "; ".join(ranking.needs),
-            **{
-                name: value
-                for name, value in agreement_to_json(agreement).items()
-                if name != "left_out"
-            },
-            "seconds": null(ranking.seconds),
-        }
-        for ranking, agreement in compared
-    ]
-    return table_csv(list(rows[0]) if rows else ["estimator"], rows)
 
 
 def table_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,9 +1,11 @@
 """Results as files that are there whole, or not at all."""
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from onnx_cte.errors import OutputError
 
@@ -77,3 +79,21 @@ def remove_files(folder: Path, *names: str) -> None:
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"'{folder}' cannot be removed: {error.strerror or error}") from error
+
+
+def read_document(file: Path, kind: str) -> dict[str, Any]:
+    """The JSON object in a file; OutputError if there is none, which should be of this kind."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(f"'{file}' cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise OutputError(f"'{file}' is no JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise OutputError(f"'{file}' is no {kind}: a JSON object was expected")
+    return document
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    """JSON to be read by people too."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -44,13 +44,14 @@ MAY_IMPORT = {  # room: the rooms it may use
     "bootstrap": {"bank", "errors", "sample_size", "types"},
     "agreement": {"correlation", "errors", "ranking", "tables"},
     "documents": {"errors", "ranking", "agreement", "separation"},
-    "sheets": {"agreement", "documents", "ranking"},
+    "sheets": {"documents", "ranking"},
     "verdict": {"ranking"},
     "pictures": {"errors"},
     "page": {"agreement", "pictures", "ranking", "tables", "verdict"},
     "writing": {"errors"},
     "report": {"agreement", "documents", "errors", "page", "pictures", "ranking", "sheets"}
     | {"writing"},
+    "evaluations": {"agreement", "documents", "errors", "ranking", "sheets", "writing"},
     "console": {"ranking", "agreement", "tables", "verdict"},
     "evidence": {"errors", "bank"},
     "overlay": set(),
@@ -72,7 +73,17 @@ MAY_IMPORT = {  # room: the rooms it may use
     | {"runner", "tables", "types"},
     "cli": {"errors", "images", "needs", "segmenters", "estimators", "metrics", "perturbations"}
     | {"measuring", "runner"}
-    | {"agreement", "report", "console", "ranking", "tables", "types", "bundled", "simulation"}
+    | {
+        "agreement",
+        "evaluations",
+        "report",
+        "console",
+        "ranking",
+        "tables",
+        "types",
+        "bundled",
+        "simulation",
+    }
     | {"documents", "graph", "overlay", "picturing", "postprocessing", "predicting", "sweep"}
     | {"doctor", "packaging", "planning", "progress", "provenance", "sessions", "writing"},
 }

@@ -203,7 +203,7 @@ def test_networks_without_a_bottleneck(place, monkeypatch):
 
 def test_it_is_listed_and_in_the_help():
     listed = call("list", "perturbations").stdout
-    assert re.search(r"^auto +Dropout at the rate and tap that suit", listed, re.M)
+    assert re.search(r"^auto +auto +Dropout at the rate and tap that suit", listed, re.M)
     for command in ("rank", "evaluate"):
         assert "auto" in call(command, "--help").stdout
 

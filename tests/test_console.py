@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from onnx_cte.agreement import agreement
-from onnx_cte.console import WIDEST, agreement_text, evaluation_text, ranking_text, told_apart
+from onnx_cte.console import MANY, WIDEST, agreement_text, evaluation_text, ranking_text, told_apart
 from onnx_cte.ranking import Ranking, Score
 from onnx_cte.separation import Separation
 from onnx_cte.tables import number, span, text_table
@@ -17,8 +17,8 @@ def ranking(**changes):
         Score("b", 0.85, (0.7, 0.9), (1, 2), 8, 0, 1.0, notes=("guess", "other guess")),
         Score("c", math.nan, (math.nan, math.nan), (3, 3), 0, 8, 0.0),
     )
-    given = {"title": "cte", "undecided": (("a", "b"),), "seed": 5, **changes}
-    return Ranking(scores, "CTE()", **given)
+    given = {"scores": scores, "title": "cte", "undecided": (("a", "b"),), "seed": 5, **changes}
+    return Ranking(estimator="CTE()", **given)
 
 
 def test_all_one_must_know_is_told():
@@ -348,3 +348,22 @@ def test_equal_titles_are_told_apart_by_options_that_differ():
     assert "cte draws=1  cte draws=2" in evaluation_text(truth, compared)
     rows = agreement_text(compared).splitlines()[2:]
     assert [row[:11] for row in rows] == ["cte draws=1", "cte draws=2"]
+
+
+def test_images_that_are_skipped_alike_share_a_line():
+    def skipped(count):
+        names = [f"{n}.png" for n in range(count)]
+        here = tuple((name, f"there are no labels for '{name}'") for name in names)
+        small = tuple((name, "too small") for name in names)
+        first, second, third = ranking()
+        scores = (replace(first, skipped=small), replace(second, skipped=small), third)
+        text = ranking_text(ranking(skipped=(("z.png", "unreadable"), *here), scores=scores))
+        (block,) = (block for block in text.split("\n\n") if block.startswith("skipped"))
+        return block.splitlines()[1:]
+
+    assert skipped(MANY) == [
+        "  z.png: unreadable",
+        f"  0.png and {MANY - 1} more: there are no labels for '0.png'",
+        f"  0.png and {MANY - 1} more: too small (by a, b)",
+    ]
+    assert len(skipped(MANY - 1)) == 1 + 2 * (MANY - 1)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
@@ -11,13 +12,15 @@ import numpy as np
 import onnxruntime
 import pytest
 from click.testing import CliRunner
+from PIL import Image as Picture
 
 from onnx_cte import doctor
+from onnx_cte.bundled import bundled_models
 from onnx_cte.cli import main
 from onnx_cte.doctor import EXTRAS, examine, why_no_cuda
 from onnx_cte.errors import DeviceError
 from onnx_cte.sessions import devices, diagnosis, runtime
-from onnx_cte.sessions.diagnosis import Driver, Gpu
+from onnx_cte.sessions.diagnosis import Driver, Gpu, find_driver
 
 DEVELOPERS = {"test", "families", "official", "train", "figures", "browser"}
 ROOT = Path(__file__).parents[1]
@@ -275,3 +278,29 @@ def test_quiet_tells_what_is_broken_alone(no_cuda):
     broken = call("-q", "--device", "cuda")
     assert broken.exit_code == 1
     assert [line.split()[0] for line in broken.stdout.splitlines()] == ["broken", "->"]
+
+
+@pytest.mark.skipif(find_driver() is not None, reason="there is an NVIDIA driver")
+def test_cuda_where_there_is_no_driver(tmp_path):
+    """Nothing is faked: what a user gets who asks for CUDA on a machine that has none."""
+    command = [sys.executable, "-m", "onnx_cte.cli"]
+    asked = subprocess.run(
+        [*command, "doctor", "--device", "cuda"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert asked.returncode == 1
+    assert asked.stderr == ""
+    assert asked.stdout.endswith("\nbroken: CUDA\n")
+    assert re.search(
+        r"\nbroken  CUDA: does not work: .+\n        -> without an NVIDIA GPU leave it"
+        r": models run on the CPU. With one, ",
+        asked.stdout,
+    )
+    (tmp_path / "images").mkdir()
+    Picture.fromarray(np.eye(64, dtype=np.uint8)).save(tmp_path / "images" / "x.png")
+    options = ["rank", bundled_models(), "images", "--device", "cuda"]
+    ranked = subprocess.run([*command, *options], capture_output=True, text=True, cwd=tmp_path)
+    assert (ranked.returncode, ranked.stdout) == (1, "")
+    *_, told = ranked.stderr.splitlines()  # below what files were taken for
+    assert told.startswith("onnx-cte: device 'cuda' was asked for, but only 'cpu' works here: ")
+    assert "Use --device cpu (or auto)" in told
+    assert "`onnx-cte doctor --device cuda`" in told

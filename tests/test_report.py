@@ -13,12 +13,11 @@ from rankings import pictured
 from onnx_cte.agreement import agreement
 from onnx_cte.documents import ranking_from_json, ranking_to_json
 from onnx_cte.errors import OutputError
+from onnx_cte.evaluations import read_evaluation, write_evaluation
 from onnx_cte.ranking import Ranking, Score
 from onnx_cte.report import (
-    read_evaluation,
     read_pictures,
     read_ranking,
-    write_evaluation,
     write_page,
     write_pictures,
     write_report,

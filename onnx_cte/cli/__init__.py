@@ -55,6 +55,7 @@ from onnx_cte.console import ranking_text, told_needs
 from onnx_cte.documents import ranking_to_json
 from onnx_cte.errors import NothingToRank, OptionError
 from onnx_cte.estimators import CTE, Accuracy, Credibility, parse_estimator
+from onnx_cte.evaluations import write_evaluation
 from onnx_cte.images import Images
 from onnx_cte.needs import InputPerturbation, disturbs_input
 from onnx_cte.perturbations import parse_perturbation
@@ -62,7 +63,6 @@ from onnx_cte.planning import plan
 from onnx_cte.ranking import Ranking
 from onnx_cte.report import (
     remove_report,
-    write_evaluation,
     write_tables,
 )
 from onnx_cte.runner import rank_each

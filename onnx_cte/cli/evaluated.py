@@ -39,12 +39,12 @@ from onnx_cte.cli.talking import remark, talk_options
 from onnx_cte.console import Compared, told_apart
 from onnx_cte.errors import OptionError
 from onnx_cte.estimators import CTE, Accuracy
+from onnx_cte.evaluations import write_evaluation
 from onnx_cte.images import Images
 from onnx_cte.metrics import metric_named
 from onnx_cte.perturbations import AUTO, parse_perturbation
 from onnx_cte.planning import plan
 from onnx_cte.ranking import Ranking
-from onnx_cte.report import write_evaluation
 from onnx_cte.runner import rank_each
 from onnx_cte.sweep import CANDIDATES, Sweep, sweep_each
 from onnx_cte.types import Estimator, Model

@@ -26,11 +26,9 @@ AT = click.option(
 
 def talk(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``-v`` and ``-q`` to a command whose result is a file."""
-    command = quiet_option("Errors alone: not what was written, proven, and how to use it.")(
-        command
-    )
+    quiet = quiet_option("Errors alone: not what was written, proven, and how to use it.")
     verbose = verbose_option("Where something fails, also tell where the error arose.")
-    both: Callable[..., Any] = verbose(command)
+    both: Callable[..., Any] = verbose(quiet(command))
     return both
 
 

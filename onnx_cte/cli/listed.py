@@ -1,5 +1,6 @@
 """``onnx-cte list``: what there is by name."""
 
+import re
 from typing import Any
 
 import click
@@ -30,12 +31,16 @@ def list_command(kind: str | None) -> int:
             for name, make in sorted(DECODERS.items())
         ],
         "perturbations": [
-            [name, _summary(make)] for name, make in sorted({AUTO: sweep, **PERTURBATIONS}.items())
+            [name, _default(make), _summary(make)]
+            for name, make in sorted({AUTO: sweep, **PERTURBATIONS}.items())
         ],
     }
     if kind is not None and kind not in rooms:
         raise unknown_name("kind of thing", kind, rooms)
-    heads = {"estimators": ["estimators", "needs", ""]}
+    heads = {
+        "estimators": ["estimators", "needs", ""],
+        "perturbations": ["perturbations", "as in --perturb", ""],
+    }
     tables = (
         text_table(heads.get(room, [room, ""]), rooms[room], left=[0, 1, 2])
         for room in rooms
@@ -53,5 +58,12 @@ def _needs_of(name: str) -> str:
         return "-"
 
 
+def _default(make: Any) -> str:
+    """How one writes a perturbation, with its usual strength."""
+    return AUTO if make is sweep else str(make().name)
+
+
 def _summary(thing: Any) -> str:
-    return (thing.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    """The first line of a docstring, without what marks up references and code."""
+    first = (thing.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    return re.sub(r" \[\d+\]_|``", "", first)

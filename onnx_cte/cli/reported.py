@@ -13,14 +13,13 @@ from onnx_cte.cli.talking import QUIET, level, quiet_option, remark, verbose_opt
 from onnx_cte.console import Compared, agreement_text, evaluation_text, ranking_text, told_apart
 from onnx_cte.documents import ranking_to_json
 from onnx_cte.errors import OutputError
+from onnx_cte.evaluations import read_evaluation, write_evaluation_sheets
 from onnx_cte.images import Images
 from onnx_cte.picturing import take_pictures
 from onnx_cte.ranking import Ranking
 from onnx_cte.report import (
-    read_evaluation,
     read_pictures,
     read_ranking,
-    write_evaluation_sheets,
     write_page,
     write_pictures,
     write_sheets,

@@ -223,6 +223,19 @@ class ATC:
     References
     ----------
     .. [1] Garg, S. et al. (2022), ICLR, arXiv:2201.04234.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> source = {"fibro": target, "brightfield": target}
+    >>> ranking = oc.rank(models, target, oc.ATC(), source=source)
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     kind: Literal["confidence", "entropy"] = "confidence"

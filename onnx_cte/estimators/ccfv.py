@@ -78,6 +78,18 @@ class CCFV:
     .. [1] Yang, Y. et al. (2023), "Pick the Best Pre-trained Model: Towards Transferability
        Estimation for Medical Image Segmentation", MICCAI, arXiv:2307.11958. Layers, and numbers of
        vectors, as arXiv:2503.00450 used it.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> ranking = oc.rank(models, target, oc.CCFV())
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     sense: Sense = "paper"

@@ -31,6 +31,18 @@ class Confidence:
     References
     ----------
     .. [1] Hendrycks, D. and Gimpel, K. (2017), arXiv:1610.02136.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> ranking = oc.rank(models, target, oc.Confidence())
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     kind: Literal["confidence", "entropy"] = "confidence"

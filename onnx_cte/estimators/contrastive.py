@@ -65,6 +65,18 @@ class Contrastive:
     References
     ----------
     .. [1] Hidy, G., Bakos, B. and Lukács, A. (2024), arXiv:2410.18677.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> ranking = oc.rank(models, target, oc.Contrastive())
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     level: str = "bottleneck"

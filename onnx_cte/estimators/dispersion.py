@@ -138,6 +138,18 @@ class Dispersion:
     ----------
     .. [1] Xie, R., Wei, H., Feng, L., Cao, Y. and An, B. (2023), On the importance of feature
        separability in predicting out-of-distribution error, NeurIPS, arXiv:2303.15488.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> ranking = oc.rank(models, target, oc.Dispersion())
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     tap: str = TAP

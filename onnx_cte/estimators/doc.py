@@ -54,6 +54,19 @@ class DoC:
     References
     ----------
     .. [1] Guillory, D. et al. (2021), ICCV, arXiv:2107.03315.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> source = {"fibro": target, "brightfield": target}
+    >>> ranking = oc.rank(models, target, oc.DoC(), source=source)
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     name: ClassVar[str] = "doc"

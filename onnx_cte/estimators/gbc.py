@@ -51,6 +51,18 @@ class GBC(LabelledPixels):
     ----------
     .. [1] Pandy, M. et al. (2022), Transferability estimation using Bhattacharyya class
        separability, arXiv:2111.12780.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> ranking = oc.rank(models, target, oc.GBC())
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     covariance: Covariance = "diagonal"

@@ -44,6 +44,18 @@ class HScore(LabelledPixels):
     .. [1] Bao, Y. et al. (2019), An information-theoretic approach to transferability in task
        transfer learning, ICIP.
     .. [2] Ibrahim, S., Ponomareva, N. and Mazumder, R. (2022), arXiv:2110.06893.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> ranking = oc.rank(models, target, oc.HScore())
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     regularised: bool = False

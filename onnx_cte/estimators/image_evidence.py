@@ -61,6 +61,20 @@ class ImageEvidence:
     ----------
     .. [1] Zhang, H., Fritts, J. E. and Goldman, S. A. (2008), Image segmentation evaluation: a
        survey of unsupervised methods, Computer Vision and Image Understanding 110.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx_cte as oc
+    >>> rows, columns = np.mgrid[:64, :64]
+    >>> discs = [np.exp(-((rows - 32) ** 2 + (columns - n) ** 2) / 200) for n in (24, 32, 40)]
+    >>> models = [
+    ...     oc.BlackBox(f"above {level}", lambda x, level=level: (x > level).astype(float))
+    ...     for level in (0.0, 0.5, 0.9)
+    ... ]
+    >>> ranking = oc.rank(models, oc.Images.from_arrays(discs), oc.ImageEvidence())
+    >>> [(score.model, round(score.value, 2)) for score in ranking]
+    [('above 0.5', 0.95), ('above 0.9', 0.8), ('above 0.0', 0.01)]
     """
 
     kind: Kind = "outline"

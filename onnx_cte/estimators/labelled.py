@@ -44,6 +44,21 @@ class Labelled:
         ``f1_50`` of objects.
     draws : int, from 1 to `MOST_DRAWS`
         Random choices of images.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx_cte as oc
+    >>> rows, columns = np.mgrid[:64, :64]
+    >>> discs = [np.exp(-((rows - 32) ** 2 + (columns - n) ** 2) / 200) for n in (24, 32, 40)]
+    >>> models = [
+    ...     oc.BlackBox(f"above {level}", lambda x, level=level: (x > level).astype(float))
+    ...     for level in (0.0, 0.5, 0.9)
+    ... ]
+    >>> labelled = oc.Images.from_arrays(discs, truth=[disc > 0.5 for disc in discs])
+    >>> ranking = oc.rank(models, labelled, oc.Labelled(k=1))
+    >>> [(score.model, round(score.value, 2)) for score in ranking]
+    [('above 0.5', 1.0), ('above 0.9', 0.27), ('above 0.0', 0.19)]
     """
 
     k: int = 5

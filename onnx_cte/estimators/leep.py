@@ -215,6 +215,18 @@ class LEEP(LabelledDistributions):
     References
     ----------
     .. [1] Nguyen, C. V. et al. (2020), LEEP, ICML, arXiv:2002.12462.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> ranking = oc.rank(models, target, oc.LEEP())
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     name: ClassVar[str] = "leep"

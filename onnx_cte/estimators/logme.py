@@ -52,6 +52,18 @@ class LogME(LabelledPixels):
     ----------
     .. [1] You, K. et al. (2021), LogME: practical assessment of pre-trained models for transfer
        learning, arXiv:2102.11005.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> ranking = oc.rank(models, target, oc.LogME())
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     name: ClassVar[str] = "logme"

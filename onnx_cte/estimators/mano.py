@@ -148,6 +148,18 @@ class MaNo:
     References
     ----------
     .. [1] Xie, R. et al. (2024), MaNo, NeurIPS, arXiv:2405.18979.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> ranking = oc.rank(models, target, oc.MaNo())
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     normalisation: Literal["auto", "softmax", "taylor"] = "auto"

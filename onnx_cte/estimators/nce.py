@@ -34,6 +34,18 @@ class NCE(LabelledDistributions):
     References
     ----------
     .. [1] Tran, A. T., Nguyen, C. V. and Hassner, T. (2019), ICCV, arXiv:1908.08142.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> ranking = oc.rank(models, target, oc.NCE())
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     name: ClassVar[str] = "nce"

@@ -52,6 +52,18 @@ class NCTI(LabelledPixels):
     ----------
     .. [1] Wang, Z. et al. (2023), How far pre-trained models are from neural collapse on the target
        dataset informs their transferability, ICCV.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> ranking = oc.rank(models, target, oc.NCTI())
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     dimensions: int = DIMENSIONS

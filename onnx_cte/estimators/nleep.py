@@ -55,6 +55,18 @@ class NLEEP(LabelledPixels):
     References
     ----------
     .. [1] Li, Y. et al. (2021), Ranking neural checkpoints, CVPR, arXiv:2011.11200.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> ranking = oc.rank(models, target, oc.NLEEP())
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     components: int = 5

@@ -74,6 +74,18 @@ class NuclearNorm:
     ----------
     .. [1] Deng, W., Suh, Y., Gould, S. and Zheng, L. (2023), Confidence and dispersity speak, ICML,
        arXiv:2302.01094.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> ranking = oc.rank(models, target, oc.NuclearNorm())
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     vectors: int = 1000

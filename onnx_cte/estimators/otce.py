@@ -93,6 +93,12 @@ class OTCE:
     ----------
     .. [1] Tan, Y., Li, Y. and Huang, S.-L. (2021), CVPR, arXiv:2103.13843.
     .. [2] Tan, Y., Li, Y. and Huang, S.-L. (2021), arXiv:2109.15242.
+
+    Examples
+    --------
+    >>> jc = OTCE("jc_otce", pixels=500)
+    >>> jc.title, jc.needs.source, jc.needs.supplied
+    ('jc_otce 500 px', True, ('labels', 'source'))
     """
 
     kind: Kind = "f_otce"

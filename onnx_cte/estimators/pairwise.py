@@ -27,6 +27,20 @@ class PairwiseAgreement(PackedMasks):
     ----------
     .. [1] Madani, O., Pennock, D. and Flake, G. (2004), Co-validation, NIPS 17.
     .. [2] Jiang, Y. et al. (2022), Assessing generalization via disagreement, arXiv:2106.13799.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx_cte as oc
+    >>> rows, columns = np.mgrid[:64, :64]
+    >>> discs = [np.exp(-((rows - 32) ** 2 + (columns - n) ** 2) / 200) for n in (24, 32, 40)]
+    >>> models = [
+    ...     oc.BlackBox(f"above {level}", lambda x, level=level: (x > level).astype(float))
+    ...     for level in (0.0, 0.5, 0.9)
+    ... ]
+    >>> ranking = oc.rank(models, oc.Images.from_arrays(discs), oc.PairwiseAgreement())
+    >>> [(score.model, round(score.value, 2)) for score in ranking]
+    [('above 0.5', 0.13), ('above 0.9', 0.09), ('above 0.0', 0.06)]
     """
 
     name: ClassVar[str] = "agreement"

@@ -40,6 +40,20 @@ class Spectral(PackedMasks):
     ----------
     .. [1] Parisi, F., Strino, F., Nadler, B. and Kluger, Y. (2014), Ranking and combining multiple
        predictors without labeled data, PNAS 111(4), arXiv:1303.3257.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx_cte as oc
+    >>> rows, columns = np.mgrid[:64, :64]
+    >>> discs = [np.exp(-((rows - 32) ** 2 + (columns - n) ** 2) / 200) for n in (24, 32, 40)]
+    >>> models = [
+    ...     oc.BlackBox(f"above {level}", lambda x, level=level: (x > level).astype(float))
+    ...     for level in (0.0, 0.5, 0.9)
+    ... ]
+    >>> ranking = oc.rank(models, oc.Images.from_arrays(discs), oc.Spectral())
+    >>> [(score.model, round(score.value, 2)) for score in ranking]
+    [('above 0.5', 0.57), ('above 0.9', 0.11), ('above 0.0', 0.01)]
     """
 
     name: ClassVar[str] = "spectral"

@@ -62,6 +62,20 @@ class STAPLE(PackedMasks):
     ----------
     .. [1] Warfield, S., Zou, K. and Wells, W. (2004), Simultaneous truth and performance level
        estimation (STAPLE), IEEE Transactions on Medical Imaging 23(7).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx_cte as oc
+    >>> rows, columns = np.mgrid[:64, :64]
+    >>> discs = [np.exp(-((rows - 32) ** 2 + (columns - n) ** 2) / 200) for n in (24, 32, 40)]
+    >>> models = [
+    ...     oc.BlackBox(f"above {level}", lambda x, level=level: (x > level).astype(float))
+    ...     for level in (0.0, 0.5, 0.9)
+    ... ]
+    >>> ranking = oc.rank(models, oc.Images.from_arrays(discs), oc.STAPLE())
+    >>> [(score.model, round(score.value, 2)) for score in ranking]
+    [('above 0.5', 0.2), ('above 0.0', 0.12), ('above 0.9', 0.06)]
     """
 
     leave_one_out: LeaveOneOut = "auto"

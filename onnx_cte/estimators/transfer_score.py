@@ -223,6 +223,18 @@ class TransferScore:
     ----------
     .. [1] Yang, J., Qian, H., Xu, Y., Wang, K. and Xie, L. (2024), Can we evaluate domain
        adaptation models without target-domain labels?, ICLR, arXiv:2305.18712.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> ranking = oc.rank(models, target, oc.TransferScore())
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     tap: str = TAP

@@ -32,6 +32,18 @@ class TestTimeAgreement:
     ----------
     .. [1] Aithal, S. K. et al. (2021), Robustness to augmentations as a generalization metric,
        arXiv:2101.06459.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> ranking = oc.rank(models, target, oc.TestTimeAgreement())
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     metric: str = "nhd"

@@ -43,6 +43,18 @@ class PerturbationVariance:
     .. [1] Gal, Y. and Ghahramani, Z. (2016), Dropout as a Bayesian approximation, arXiv:1506.02142.
     .. [2] Ledda, E., Fumera, G. and Roli, F. (2023), Dropout injection at test time for post hoc
        uncertainty quantification in neural networks, arXiv:2302.02924.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images, labels = zip(*(oc.simulate_nuclei(seed, field) for seed in range(3)), strict=True)
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "brightfield"])
+    >>> target = oc.Images.from_arrays(images, truth=labels)
+    >>> ranking = oc.rank(models, target, oc.PerturbationVariance(oc.Dropout(0.1)))
+    >>> [score.model for score in ranking]
+    ['fibro', 'brightfield']
     """
 
     perturbation: Perturbation = CTE.perturbations[0]

@@ -32,6 +32,20 @@ class Vote:
     ----------
     objects : bool
         Whether objects are compared, and not classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx_cte as oc
+    >>> rows, columns = np.mgrid[:64, :64]
+    >>> discs = [np.exp(-((rows - 32) ** 2 + (columns - n) ** 2) / 200) for n in (24, 32, 40)]
+    >>> models = [
+    ...     oc.BlackBox(f"above {level}", lambda x, level=level: (x > level).astype(float))
+    ...     for level in (0.0, 0.5, 0.9)
+    ... ]
+    >>> ranking = oc.rank(models, oc.Images.from_arrays(discs), oc.Vote())
+    >>> [(score.model, round(score.value, 2)) for score in ranking]
+    [('above 0.5', 0.23), ('above 0.9', 0.15), ('above 0.0', 0.11)]
     """
 
     objects: bool = False

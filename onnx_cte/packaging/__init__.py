@@ -140,7 +140,13 @@ def write_package(
 
     Examples
     --------
-    >>> write_package("unet.onnx", "unet/", axes="bcyx", normalize="zscore")  # doctest: +SKIP
+    >>> from tempfile import TemporaryDirectory
+    >>> from onnx_cte.bundled import bundled_models
+    >>> weights = bundled_models() / "fibro" / "weights.onnx"
+    >>> with TemporaryDirectory() as folder:
+    ...     made = write_package(weights, f"{folder}/fibro", axes="bcyx", normalize="zscore")
+    >>> print(*made.files)
+    README.md bioimageio.yaml test_input.npy test_output.npy weights.onnx
     """
     path, target = Path(model), Path(os.path.normpath(out))
     if path.suffix.lower() != ".onnx":

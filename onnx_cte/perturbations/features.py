@@ -114,6 +114,13 @@ class FeatureDrop:
     References
     ----------
     .. [1] Ouali, Y., Hudelot, C. and Tami, M. (2020), arXiv:2003.09005: "F-Drop".
+
+    Examples
+    --------
+    >>> features = np.array([[[[0.0, 1.0], [0.25, 0.75]]]], np.float32)
+    >>> rng = np.random.default_rng(0)
+    >>> FeatureDrop(0.5, 0.5).factor(features.shape, features, rng)[0, 0].tolist()
+    [[1.0, 0.0], [1.0, 0.0]]
     """
 
     low: float = 0.7
@@ -169,6 +176,12 @@ class FeatureNoise:
     References
     ----------
     .. [1] Ouali, Y., Hudelot, C. and Tami, M. (2020), arXiv:2003.09005: "F-Noise".
+
+    Examples
+    --------
+    >>> factor = FeatureNoise(0.3).factor((1, 2, 8, 8), None, np.random.default_rng(0))
+    >>> factor.shape, bool((abs(factor - 1) <= 0.3).all())
+    ((1, 2, 8, 8), True)
     """
 
     amount: float = 0.3

@@ -77,6 +77,13 @@ class Brightness:
     ----------
     shift : float or (low, high)
         In units of normalised intensity; negative darkens.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plane = np.array([[0.0, 1.0], [0.25, 0.5]], np.float32)[None, None]
+    >>> Brightness(0.25).apply(plane, np.random.default_rng(0))[0, 0].tolist()
+    [[0.25, 1.25], [0.5, 0.75]]
     """
 
     shift: Strength = (0.05, 0.1)
@@ -107,6 +114,13 @@ class Contrast:
     ----------
     factor : float or (low, high), >= 0
         1 changes nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plane = np.array([[0.0, 1.0], [0.25, 0.5]], np.float32)[None, None]
+    >>> Contrast(2).apply(plane, np.random.default_rng(0))[0, 0].tolist()
+    [[-0.4375, 1.5625], [0.0625, 0.5625]]
     """
 
     factor: Strength = (1.1, 1.2)
@@ -139,6 +153,13 @@ class Gamma:
     ----------
     exponent : float or (low, high), > 0
         1 changes nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plane = np.array([[0.0, 1.0], [0.25, 0.5]], np.float32)[None, None]
+    >>> Gamma(2).apply(plane, np.random.default_rng(0))[0, 0].tolist()
+    [[0.0, 1.0], [0.0625, 0.25]]
     """
 
     exponent: Strength = (1.1, 1.2)
@@ -171,6 +192,13 @@ class Flip:
     ----------
     axis : {"x", "y", "z"}
         z, the depth, is for volumes; a plane raises OptionError.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plane = np.array([[0.0, 1.0], [0.25, 0.5]], np.float32)[None, None]
+    >>> Flip('x').apply(plane, np.random.default_rng(0))[0, 0].tolist()
+    [[1.0, 0.0], [0.5, 0.25]]
     """
 
     axis: Literal["x", "y", "z"] = "x"
@@ -213,6 +241,13 @@ class Rotation:
     ----------
     degrees : {90, 180, 270}
         Counter-clockwise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plane = np.array([[0.0, 1.0], [0.25, 0.5]], np.float32)[None, None]
+    >>> Rotation(90).apply(plane, np.random.default_rng(0))[0, 0].tolist()
+    [[1.0, 0.5], [0.0, 0.25]]
     """
 
     degrees: int = 90

@@ -57,6 +57,12 @@ class OnnxModel:
         None: by its shape.
     activation : {"sigmoid", "softmax", "none"} or None
         For a bare file, what makes probabilities of its output. None: by a trial run.
+
+    Examples
+    --------
+    >>> from onnx_cte.bundled import bundled_models
+    >>> OnnxModel("mine", bundled_models() / "fibro", threshold=0.4).name
+    'mine'
     """
 
     def __init__(

@@ -4,12 +4,10 @@ Several candidates are measured on a sample of the images, all those at the same
 the network, and the rule in `onnx_cte.sweep.rule` takes one.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from onnx_cte.bootstrap import FEWEST
 from onnx_cte.errors import ImageError, ModelError, OptionError
@@ -19,9 +17,9 @@ from onnx_cte.perturbations import Dropout
 from onnx_cte.progress import Listener
 from onnx_cte.ranking import Ranking
 from onnx_cte.runner import check_options, rank_each
-from onnx_cte.sweep.rule import INSTEAD, TIE, WINDOW, SweepRow, choose, row_of
+from onnx_cte.sweep.found import Sweep
+from onnx_cte.sweep.rule import INSTEAD, SweepRow, choose, row_of
 from onnx_cte.sweep.sampling import sampled
-from onnx_cte.tables import number, text_table
 from onnx_cte.types import Device, ImageRef, Model
 
 __all__ = ["CANDIDATES", "SAMPLE", "Sweep", "SweepRow", "sweep", "sweep_each"]
@@ -33,95 +31,6 @@ CANDIDATES: tuple[Perturbation, ...] = tuple(
 )
 SAMPLE = 12
 TOLERABLE_BY = "nhd"
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """What a sweep measured, and what it chose.
-
-    Attributes
-    ----------
-    metric : str
-        The consistency metric.
-    images : tuple of str
-        Names of the images it was measured on.
-    rows : tuple of SweepRow
-        In the order of the candidates.
-    chosen : str
-        Name of the perturbation that was chosen.
-    reason : str
-        The choice and why, as a sentence.
-    left_out : tuple of (perturbation, reason)
-        Candidates that some model refuses although it can offer others.
-    estimator : CTE
-        To rank with.
-    """
-
-    metric: str
-    images: tuple[str, ...]
-    rows: tuple[SweepRow, ...]
-    chosen: str
-    reason: str
-    left_out: tuple[tuple[str, str], ...]
-    estimator: CTE
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values; a number that is undefined or infinite is null."""
-        return {
-            "metric": self.metric,
-            "images": list(self.images),
-            "window": list(WINDOW),
-            "tie": TIE,
-            "rows": [
-                {
-                    **{name: _finite_or_null(value) for name, value in asdict(row).items()},
-                    "tolerable": row.tolerable,
-                }
-                for row in self.rows
-            ],
-            "chosen": self.chosen,
-            "reason": self.reason,
-            "left_out": [list(pair) for pair in self.left_out],
-            "estimator": repr(self.estimator),
-        }
-
-    def noted_in(self, ranking: Ranking) -> Ranking:
-        """The ranking, with this sweep in its provenance as ``sweep``."""
-        return replace(ranking, provenance={**ranking.provenance, "sweep": self.to_json()})
-
-    def __str__(self) -> str:
-        head = [
-            "",
-            "perturbation",
-            "held",
-            "median",
-            "spread",
-            "contrast",
-            "told apart",
-            "draws' tau",
-        ]
-        rows = [
-            [
-                "->" if row.perturbation == self.chosen else "",
-                row.perturbation,
-                number(row.held),
-                number(row.median),
-                number(row.spread),
-                number(row.contrast, 1),
-                f"{row.decided} of {row.pairs}",
-                number(row.stability, 2),
-                "yes" if row.tolerable else "no",
-            ]
-            for row in self.rows
-        ]
-        table = text_table([*head, "tolerable"], rows, left=[0, 1, 8])
-        count = "1 image" if len(self.images) == 1 else f"{len(self.images)} images"
-        by_reason: dict[str, list[str]] = {}
-        for name, reason in self.left_out:
-            by_reason.setdefault(reason, []).append(name)
-        lines = [f"sweep of {len(self.rows)} perturbations on {count}, cte {self.metric}", table]
-        lines += [f"left out: {', '.join(names)} ({why})" for why, names in by_reason.items()]
-        return "\n".join([*lines, f"chosen without labels: {self.reason}"])
 
 
 def sweep(
@@ -177,6 +86,17 @@ def sweep(
         If there is no model or no image, or none can be used.
     ImageError, ModelError
         If `strict`.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images = oc.Images.from_arrays([oc.simulate_nuclei(seed, field)[0] for seed in range(5)])
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "large360"])
+    >>> found = oc.sweep(models, images, candidates=[oc.Dropout(0.1), oc.Dropout(0.5)])
+    >>> [row.perturbation for row in found.rows], found.estimator.name
+    (['dropout=0.1', 'dropout=0.5'], 'cte')
     """
     (found,) = sweep_each(
         models,
@@ -227,6 +147,18 @@ def sweep_each(
     ------
     OptionError, NothingToRank, ImageError, ModelError
         As in `sweep`.
+
+    Examples
+    --------
+    >>> import onnx_cte as oc
+    >>> field = oc.NucleiField((96, 96), nuclei=(3, 5))
+    >>> images = oc.Images.from_arrays([oc.simulate_nuclei(seed, field)[0] for seed in range(5)])
+    >>> folder = oc.bundled_models()
+    >>> models = oc.open_models([folder / "fibro", folder / "large360"])
+    >>> rates = [oc.Dropout(0.1), oc.Dropout(0.5)]
+    >>> found = oc.sweep_each(models, images, ["nhd", "ei"], candidates=rates)
+    >>> [one.estimator.metric for one in found]
+    ['nhd', 'ei']
     """
     names = [candidate.name for candidate in candidates]
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -337,7 +269,3 @@ def _raise_first(rankings: Sequence[Ranking]) -> None:
         unread = (*ranking.skipped, *(pair for score in ranking for pair in score.skipped))
         if unread:
             raise ImageError("{}: {}".format(*unread[0]))
-
-
-def _finite_or_null(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
