@@ -4,13 +4,15 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Png
 
 from onnx_cte.overlay import BOTH, FOUND, TRUTH, grey, outline
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Png
 
 SIDE = 256
 """Longest side of a picture, in pixels; larger images are reduced to it, smaller ones stay."""
@@ -56,7 +58,7 @@ def ground(pixels: NDArray[Any]) -> str:
     heights = np.diff([*rows, pixels.shape[0]])
     widths = np.diff([*columns, pixels.shape[1]])
     mean = np.rint(total / np.outer(heights, widths)).astype(np.uint8)
-    return _data_uri(Png.fromarray(mean))
+    return _data_uri(_png(mean))
 
 
 def contour(labels: NDArray[Any], truth: NDArray[np.integer] | None = None) -> str:
@@ -79,7 +81,7 @@ def contour(labels: NDArray[Any], truth: NDArray[np.integer] | None = None) -> s
     lines = np.pad(marks > 0, 1)
     near = lines[:-2, 1:-1] | lines[2:, 1:-1] | lines[1:-1, :-2] | lines[1:-1, 2:]
     marks[near & (marks == 0)] = _HALO
-    picture = Png.fromarray(marks, mode="P")
+    picture = _png(marks, mode="P")
     picture.putpalette([shade for colour in _LINES for shade in colour[:3]])
     return _data_uri(picture, transparency=bytes(colour[3] for colour in _LINES))
 
@@ -101,7 +103,7 @@ def flips(foreground: NDArray[np.bool_], share: NDArray[np.floating[Any]]) -> st
     held = foreground[np.ix_(*_middles(share.shape))]
     levels = 1 + np.ceil(most * LEVELS).clip(1, LEVELS).astype(np.int64)
     marks = np.where(most > 0, levels, held).astype(np.uint8)
-    picture = Png.fromarray(marks, mode="P")
+    picture = _png(marks, mode="P")
     steps = [_RARE + (_ALWAYS - _RARE) * n / (LEVELS - 1) for n in range(LEVELS)]
     palette = [*_HELD, *(tuple(np.rint(step).astype(int).tolist()) for step in steps)]
     picture.putpalette([shade for colour in palette for shade in colour])
@@ -163,7 +165,13 @@ def _middles(shape: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]
     return middles[0], middles[1]
 
 
-def _data_uri(picture: Png.Image, **options: Any) -> str:
+def _png(pixels: NDArray[np.uint8], mode: str | None = None) -> "Png":
+    from PIL import Image  # not before there is a picture to draw
+
+    return Image.fromarray(pixels, mode=mode)
+
+
+def _data_uri(picture: "Png", **options: Any) -> str:
     """A picture as a PNG within a text."""
     buffer = io.BytesIO()
     picture.save(buffer, "png", optimize=True, **options)

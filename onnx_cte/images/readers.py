@@ -6,20 +6,31 @@ from pathlib import Path
 from onnx_cte.errors import ImageError
 from onnx_cte.images.czi import open_czi
 from onnx_cte.images.omezarr import open_zarr, state_of
-from onnx_cte.images.pictures import open_picture
 from onnx_cte.images.stored import Stored
-from onnx_cte.images.tiff import open_tiff
 from onnx_cte.images.vendor import PLUGINS, open_vendor
 
 Reader = Callable[[Path, bool], tuple[Stored, ...]]
 """From a file, and whether palettes are turned to colours, to the arrays in it: headers only."""
 
+
+def _picture(path: Path, colours: bool) -> tuple[Stored, ...]:
+    from onnx_cte.images.pictures import open_picture  # Pillow: not before there is one to read
+
+    return open_picture(path, colours)
+
+
+def _tiff(path: Path, colours: bool) -> tuple[Stored, ...]:
+    from onnx_cte.images.tiff import open_tiff  # tifffile, likewise
+
+    return open_tiff(path, colours)
+
+
 READERS: dict[str, Reader] = {
-    ".png": open_picture,
-    ".jpg": open_picture,
-    ".jpeg": open_picture,
-    ".tif": open_tiff,
-    ".tiff": open_tiff,
+    ".png": _picture,
+    ".jpg": _picture,
+    ".jpeg": _picture,
+    ".tif": _tiff,
+    ".tiff": _tiff,
     ".zarr": open_zarr,
     ".czi": open_czi,
     **dict.fromkeys(PLUGINS, open_vendor),
