@@ -448,7 +448,7 @@ def test_a_tiny_network_is_trained_and_exported_twice_alike(torch_tool, tmp_path
     assert (report["train_images"], report["judged_images"]) == (4, 2)
     assert set(report["images"]) == {"004", "005"}
     printed = capsys.readouterr().out
-    assert "tiny: (2, 128, 128): largest |torch - onnxruntime|" in printed
+    assert "tiny: (2, 1, 128, 128): largest |torch - onnxruntime|" in printed
     for run in "ac":
         folder = tmp_path / "bank" / run / "tiny"
         loaded = description(folder)
@@ -483,7 +483,7 @@ def test_a_tiny_network_of_objects_is_trained_and_exported(
     folder = tmp_path / "bank" / "tiny"
     export.main([str(tmp_path / "out" / "checkpoint.pt"), str(folder), "--sigmoid", sigmoid])
     gc.collect()  # while unclosed files are still forgiven
-    assert "tiny: (2, 128, 128): largest |torch - onnxruntime|" in capsys.readouterr().out
+    assert "tiny: (2, 1, 128, 128): largest |torch - onnxruntime|" in capsys.readouterr().out
     loaded = description(folder)
     assert loaded.config.model_dump()["decoder"] == decoder
     assert loaded.outputs[0].axes[1].channel_names == ["foreground", "boundary"]
