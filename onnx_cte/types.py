@@ -47,6 +47,9 @@ class Image:
     whole : ndarray or None
         For a part of a large image: the whole image thinned to a regular grid, in `axes`, from
         which normalisation takes its statistics, so that an empty part is not blown up to noise.
+    colours : bool
+        Whether three channels are red, green and blue, or nobody knows. False: they are channels
+        of their own, which make no grey image.
 
     Examples
     --------
@@ -63,6 +66,7 @@ class Image:
     fingerprint: str = ""
     window: tuple[slice, slice] | None = None
     whole: NDArray[Any] | None = None
+    colours: bool = True
 
     def load(self) -> "Image":
         """Return itself, so that a list of images in memory serves as a source of images."""

@@ -27,7 +27,7 @@ CASES = [  # shape, how it is written, options, what is said
         (20, 30, 3),
         {"photometric": "rgb", "metadata": None},
         {},
-        "by its TIFF header alone as 20 rows x 30 columns x 3 channels",
+        "by its TIFF header alone as 20 rows x 30 columns x 3 colours",
     ),
     (
         (4, 2, 20, 30),
@@ -188,6 +188,32 @@ def test_names_of_channels_are_of_their_own_series(tmp_path):
     stored = [tifffile.imread(tmp_path / "a.ome.tif", series=i) for i in (0, 1)]
     assert np.array_equal(refs[0].load().data, stored[0][1])
     assert np.array_equal(refs[1].load().data, stored[1][0])
+
+
+@pytest.mark.parametrize(
+    ("how", "options", "colours"),
+    [
+        ({"photometric": "rgb", "planarconfig": "separate"}, {}, True),
+        ({"photometric": "rgb", "planarconfig": "separate"}, {"axes": "cyx"}, True),
+        ({"imagej": True, "metadata": {"axes": "CYX"}}, {}, False),
+        ({"ome": True, "metadata": {"axes": "CYX"}}, {}, False),
+        ({"ome": True, "metadata": {"axes": "CYX"}}, {"axes": "cyx"}, False),
+        ({"metadata": None}, {"axes": "cyx"}, False),
+        ({"ome": True, "metadata": {"axes": "CYX"}}, {"channel": 1}, True),
+    ],
+)
+def test_three_channels_are_colours_only_where_the_file_says_so(tmp_path, how, options, colours):
+    save(tmp_path / "a.tif", 3, 20, 30, **how)
+    image = next(iter(Images(tmp_path, **options))).load()
+    assert image.colours is colours
+    seen = oc.BlackBox("half", predict=lambda tensor: tensor / 255, normalize="none")
+    ranking = oc.rank([seen], Images(tmp_path, **options), oc.Confidence()) if colours else None
+    if ranking is None:
+        told = "the image has 3 channels, the network takes 1; choose one with --channel"
+        with pytest.raises(oc.NothingToRank, match=told):
+            oc.rank([seen], Images(tmp_path, **options), oc.Confidence())
+    else:
+        assert ranking[0].images == 1
 
 
 def test_names_that_two_channels_share_are_no_names(tmp_path):

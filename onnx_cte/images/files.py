@@ -169,6 +169,8 @@ def _readable(paths: Sequence[str], where: str, kind: str, nothing: type[CTEErro
         if Path(path).suffix.lower() in READERS or os.path.isdir(path) or not os.path.lexists(path)
     ]
     if not readable:
+        if not paths:
+            raise nothing(f"no {kind} in {where}: there is nothing in it, or nothing that fits")
         plural = "" if len(paths) == 1 else "s"
         shown = ", ".join(
             [os.path.basename(path) for path in paths[:3]] + ["..."] * (len(paths) > 3)

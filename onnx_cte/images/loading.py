@@ -128,6 +128,7 @@ class Loader:
             whole = self._thinned(ref, plane)
         label = self._label_of(ref)
         cut = [str(region), str(window), None if whole is None else whole.shape]
+        cut += [] if layout.colours else ["no colours"]
         data = copied(plane[(..., *region)])
         truth = None if label is None else self._labels(ref, label, layout, len(arrays))
         hashes = [self._content(ref.path, data, whole)]
@@ -141,6 +142,7 @@ class Loader:
             fingerprint=self._fingerprint(ref, hashes, cut),
             window=window,
             whole=whole,
+            colours=layout.colours,
         )
 
     def _thinned(self, ref: ImageRef, plane: Pixels) -> NDArray[Any]:

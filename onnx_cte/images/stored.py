@@ -78,6 +78,8 @@ class Layout:
         Of the stored array.
     volumes : bool
         Whether depth is among `order`, not walked.
+    colours : bool
+        Whether channels are colours (samples of a pixel) to the file; True without channels.
     """
 
     order: tuple[int, ...]
@@ -85,6 +87,7 @@ class Layout:
     fixed: Mapping[int, int]
     shape: tuple[int, ...]
     volumes: bool = False
+    colours: bool = True
 
     @property
     def axes(self) -> str:
@@ -241,7 +244,9 @@ def lay_out(
         place = _place(channel, count, stored)
         fixed |= dict.fromkeys(channels, place)
     order = (*(d for d in channels if d not in fixed), *depth, rows, columns)
-    return Layout(order, _named(letters, walked), fixed, stored.shape, volumes)
+    # Stated axes say c of both; only the file knows.
+    colours = all(stored.axes[d].lower() == "s" for d in channels if d not in fixed)
+    return Layout(order, _named(letters, walked), fixed, stored.shape, volumes, colours)
 
 
 def _place(channel: int | str, count: int, stored: Stored) -> int:

@@ -71,7 +71,12 @@ def _walked(layout: Layout) -> tuple[str, ...]:
 
 def _sizes(layout: Layout) -> str:
     """Every dimension longer than 1, in the order of the file: "5 z x 512 rows x 512 columns"."""
-    kinds = {"c": "channels", "z": "z", "y": "rows", "x": "columns"}
+    kinds = {
+        "c": "colours" if layout.colours else "channels",
+        "z": "z",
+        "y": "rows",
+        "x": "columns",
+    }
     words = {d: kinds[axis] for d, axis in zip(layout.order, layout.axes, strict=True)}
     words |= {d: _WORDS.get(name.rstrip("0123456789"), name) for name, d in layout.walked}
     # What is fixed and longer than 1 is the channels, one of which was chosen.

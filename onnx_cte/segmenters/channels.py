@@ -25,12 +25,17 @@ def matched(data: NDArray[Any], image: Image, wanted: int) -> NDArray[Any]:
         return planes
     if len(planes) == 1 and wanted == 3:
         return np.broadcast_to(planes, (3, *planes.shape[1:]))
-    if len(planes) == 3 and wanted == 1:
+    if turns_grey(image, wanted):
         return _luminance(planes)[None]
     raise ImageError(
         f"the image has {len(planes)} channel{'s' * (len(planes) > 1)}, the network takes {wanted}"
         + _way_out(len(planes), wanted)
     )
+
+
+def turns_grey(image: Image, wanted: int) -> bool:
+    """Whether a network of so many channels is given the luminance of an image's colours."""
+    return "c" in image.axes and len(image.data) == 3 and wanted == 1 and image.colours
 
 
 def _way_out(found: int, wanted: int) -> str:

@@ -20,7 +20,7 @@ from onnx_cte.features import FeatureMap
 from onnx_cte.needs import FeaturePerturbation, InputPerturbation, Needs
 from onnx_cte.perturbations import generator
 from onnx_cte.preprocessing import apply_steps
-from onnx_cte.segmenters.channels import grey, matched
+from onnx_cte.segmenters.channels import grey, matched, turns_grey
 from onnx_cte.segmenters.network import layout
 from onnx_cte.tiling import Place, Size, run_tiled, tile_limit, tiles
 from onnx_cte.types import BACKGROUND, BOUNDARY, FOREGROUND, Decoder, Image, Observation, Prediction
@@ -202,7 +202,7 @@ def adaptation(recipe: Recipe, image: Image) -> str:
     have = len(image.data) if "c" in image.axes else 1
     if (have, recipe.channels) == (1, 3):
         return "grey images are repeated for its 3 channels"
-    if (have, recipe.channels) == (3, 1):
+    if turns_grey(image, recipe.channels):
         return "images of 3 channels are taken for RGB and turned to grey (Rec. 709 luminance)"
     return ""
 
