@@ -135,7 +135,7 @@ def test_nothing_found_says_where_what_and_what_else_is_there(tmp_path):
         Images(tmp_path)
     with pytest.raises(NothingToRank, match=r"a\*': looked for .* found 1 other file \(a.oir\)$"):
         Images(f"{tmp_path}/a*")
-    with pytest.raises(NothingToRank, match=r"': there is nothing in it, or nothing"):
+    with pytest.raises(NothingToRank, match=r"found nothing at all$"):
         Images(f"{tmp_path}/x*.png")
     with pytest.raises(NothingToRank, match=r"there is no file or folder '.*nope.png'"):
         Images(tmp_path / "nope.png")

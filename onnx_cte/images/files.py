@@ -169,14 +169,12 @@ def _readable(paths: Sequence[str], where: str, kind: str, nothing: type[CTEErro
         if Path(path).suffix.lower() in READERS or os.path.isdir(path) or not os.path.lexists(path)
     ]
     if not readable:
+        looked = f"no {kind} in {where}: looked for {' '.join(READERS)} and found"
         if not paths:
-            raise nothing(f"no {kind} in {where}: there is nothing in it, or nothing that fits")
+            raise nothing(f"{looked} nothing at all")
         plural = "" if len(paths) == 1 else "s"
         shown = ", ".join(
             [os.path.basename(path) for path in paths[:3]] + ["..."] * (len(paths) > 3)
         )
-        raise nothing(
-            f"no {kind} in {where}: looked for {' '.join(READERS)} and found {len(paths)} other "
-            f"file{plural}{f' ({shown})' if shown else ''}"
-        )
+        raise nothing(f"{looked} {len(paths)} other file{plural}{f' ({shown})' if shown else ''}")
     return readable
