@@ -168,8 +168,12 @@ def test_list(kind):
 
 def test_help_names_every_command():
     result = call("--help")
-    for command in ("rank", "evaluate", "demo", "list"):
-        assert re.search(rf"^  {command} ", result.stdout, re.M)
+    commands = re.findall(r"^  (\w+) +\S.*$", result.stdout.split("Commands:")[1], re.M)
+    assert commands[:4] == ["rank", "demo", "evaluate", "predict"]  # in the order of use
+    others = {"report", "inspect", "package", "mask", "split", "list", "doctor", "completion"}
+    assert set(commands[4:]) == others
+    # Each says in a line what it does, to the end.
+    assert "..." not in result.stdout.split("Commands:")[1]
     assert call("rank", "--help").exit_code == 0
     shown = " ".join(call("evaluate", "--help").stdout.split())
     assert "[default: credibility,cte,confidence,entropy]" in shown

@@ -270,6 +270,9 @@ def test_evaluate_takes_it_too(bank):
 
 
 def test_a_tensor_that_is_none_fails_that_model_alone(bank):
+    idle = call("rank", "models", "images", "--at", "flat=active")
+    assert idle.exit_code == 2
+    assert "--at flat=active names a bottleneck, and nothing that is asked for looks" in idle.stderr
     result = call(*RANK, "--at", "deep=nothing")
     assert result.exit_code in (1, 3)
     assert "no node that makes 'nothing'" in result.output

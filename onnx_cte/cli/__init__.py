@@ -31,6 +31,7 @@ from onnx_cte.cli.options import (
     MODELS,
     PICTURES,
     RUN_OPTIONS,
+    check_at,
     check_decoder,
     given,
     images_of,
@@ -84,7 +85,7 @@ def main(context: click.Context) -> None:
     choose_colours(context)
 
 
-@main.command()
+@main.command(short_help="Rank models on unlabelled images, most transferable first.")
 @MODELS
 @IMAGES
 @out_option(
@@ -157,9 +158,10 @@ def rank(
         judges.append(parse_estimator(estimator, **chosen, perturbations=(_at_input(fallback),)))
     for judge in judges:
         _refuse_needs(estimator, judge)
-    looking = [*judges, CTE(**chosen)] if swept else judges
+    looking = [*judges, CTE(perturbations=CANDIDATES[:1], **chosen)] if swept else judges
     check_decoder(options, looking, "--metric rand_fscore")
     bank, pictures = models_of(models, options), images_of(images, None, options)
+    check_at(options, looking)
     tell_understood(pictures)
     if dry_run:
         trial, stages = trial_keywords(options), []
@@ -255,7 +257,7 @@ def _beside(first: Ranking, second: Sequence[Ranking], refused: Sequence[str]) -
     return f"{why}\n\n{ranking_text(ranking)}"
 
 
-@main.command()
+@main.command(short_help="Rank the bundled models on simulated images.")
 @out_option("onnx-cte-demo", "Folder for the simulated images, the ranking and the evaluation.")
 @PICTURES
 @RUN_OPTIONS
@@ -292,12 +294,12 @@ def demo(out: Path, as_json: bool, **options: Any) -> int:
 
 
 main.add_command(evaluate_command)
-main.add_command(inspect_command)
-main.add_command(mask_command)
-main.add_command(split_command)
-main.add_command(package_command)
 main.add_command(predict_command)
 main.add_command(report_command)
+main.add_command(inspect_command)
+main.add_command(package_command)
+main.add_command(mask_command)
+main.add_command(split_command)
 main.add_command(list_command)
 main.add_command(doctor_command)
 main.add_command(completion_command)

@@ -20,7 +20,7 @@ SHELLS = {
 """By shell: the file that it reads at its start, and the line that belongs there."""
 
 
-@click.command("completion")
+@click.command("completion", short_help="Print how a shell completes commands.")
 @click.argument("shell", required=False, type=click.Choice(list(SHELLS)))
 @told
 def completion_command(shell: str | None) -> int:

@@ -18,6 +18,7 @@ from onnx_cte.cli.options import (
     MODELS,
     PICTURES,
     RUN_OPTIONS,
+    check_at,
     check_decoder,
     given,
     images_of,
@@ -53,7 +54,7 @@ from onnx_cte.writing import prepare_folder
 PERTURB = ("noise=0.1", "gamma=1.1..1.2")
 
 
-@click.command("evaluate")
+@click.command("evaluate", short_help="Score models against labels; do rankings agree?")
 @MODELS
 @IMAGES
 @click.argument("labels", type=str)
@@ -142,6 +143,8 @@ def evaluate_command(
     looking = [truly, *wanted.judges, *(map(CTE, metric) if means_cte(names) else ())]
     check_decoder(options, looking, "--performance map")
     bank, pictures = models_of(models, options), images_of(images, labels, options)
+    inside = [CTE(m, CANDIDATES[:1]) for m in metric if AUTO in perturb and means_cte(names)]
+    check_at(options, [*looking, *inside])
     domains = sources_of(source, [model.name for model in bank], options)
     tell_understood(pictures)
     if dry_run:

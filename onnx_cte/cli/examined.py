@@ -12,7 +12,7 @@ from onnx_cte.types import Device
 _COLOURS = {"fine": "green", "note": "yellow", "broken": "red"}
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Check the installation, CUDA and the extras.")
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),

@@ -32,7 +32,7 @@ def talk(command: Callable[..., Any]) -> Callable[..., Any]:
     return both
 
 
-@click.command("inspect")
+@click.command("inspect", short_help="Tell how a model is read and what is inside.")
 @MODEL
 @AT
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -50,7 +50,7 @@ def inspect_command(model: Path, at: str | None, as_json: bool) -> int:
     return 0
 
 
-@click.command("mask")
+@click.command("mask", short_help="Write a model with a mask input at its bottleneck.")
 @MODEL
 @click.option(
     "-o",
@@ -94,7 +94,7 @@ def mask_command(model: Path, out: Path, at: str | None, tap: str, name: str) ->
     return 0
 
 
-@click.command("split")
+@click.command("split", short_help="Write a model in two: encoder and decoder.")
 @MODEL
 @click.option(
     "-o",

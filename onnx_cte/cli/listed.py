@@ -16,7 +16,7 @@ from onnx_cte.sweep import sweep
 from onnx_cte.tables import text_table
 
 
-@click.command("list")
+@click.command("list", short_help="Name estimators, metrics, perturbations, decoders.")
 @click.argument("kind", required=False)
 @told
 def list_command(kind: str | None) -> int:

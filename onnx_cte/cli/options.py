@@ -161,6 +161,17 @@ def check_decoder(options: dict[str, Any], judges: Iterable[Estimator], instead:
         )
 
 
+def check_at(options: dict[str, Any], judges: Iterable[Estimator]) -> None:
+    """Refuse a tensor for the bottleneck where nothing looks inside: it would be ignored."""
+    if options["at"] and not any(
+        judge.needs.features or judge.needs.taps or judge.needs.views for judge in judges
+    ):
+        raise OptionError(
+            f"--at {options['at'][0]} names a bottleneck, and nothing that is asked for looks "
+            "inside networks: add --perturb dropout=0.1, or leave out --at"
+        )
+
+
 def by_model(
     option: str, stated: Sequence[str], names: Collection[str], things: str, expected: str
 ) -> dict[str, str]:

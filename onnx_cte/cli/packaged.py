@@ -13,7 +13,7 @@ from onnx_cte.cli.talking import remark
 from onnx_cte.packaging import Package, write_package
 
 
-@click.command("package")
+@click.command("package", short_help="Write a zoo package of a bare ONNX file.")
 @click.argument("model", metavar="MODEL.onnx", type=click.Path(path_type=Path))
 @click.option(
     "-o",

@@ -12,7 +12,10 @@ _TYPED = "onnx_cte.typed"
 
 
 class Remembering(click.Group):
-    """A group of commands that keeps its arguments."""
+    """A group of commands that keeps its arguments, and names commands in the order of use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_TYPED] = tuple(args)

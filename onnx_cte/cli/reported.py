@@ -86,7 +86,7 @@ def tell_evaluation(
     say(agreement_text(compared, left_out))
 
 
-@click.command("report")
+@click.command("report", short_help="Show a saved ranking or evaluation again.")
 @click.argument("ranking", type=click.Path(path_type=Path))
 @click.option(
     "--out",

@@ -121,6 +121,10 @@ def _flagged(text: str, name: str, assigned: str, flags: list[str]) -> dict[str,
     known = FLAGS.get(name, {})
     options: dict[str, Any] = {}
     for flag in flags:
+        if flag.isdigit():
+            raise OptionError(
+                f"perturbation '{text}': numbers are written with a point; write {assigned}.{flag}"
+            )
         if not known:
             raise OptionError(
                 f"perturbation '{text}': nothing can follow the value of {name} after a comma; "
