@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 import numpy as np
-from PIL import Image as Picture
 
 from onnx_cte.agreement import agreement
 from onnx_cte.bundled import bundled_models
@@ -266,6 +265,8 @@ def _beside(first: Ranking, second: Sequence[Ranking], refused: Sequence[str]) -
 @told
 def demo(out: Path, as_json: bool, **options: Any) -> int:
     """Simulate a small target, rank the bundled models on it, and compare with the truth."""
+    from PIL import Image as Picture  # not before there is one to write
+
     folders = [prepare_folder(out / kind) for kind in ("images", "labels")]
     names = []
     for name, image, labels in simulate_images(DEMO_IMAGES, options["seed"]):

@@ -5,7 +5,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import click
-from PIL import Image as Picture
 
 from onnx_cte.cli.config import CONFIG
 from onnx_cte.cli.options import (
@@ -130,6 +129,8 @@ class _Drawn:
 
 def _write(seen: Observation, target: Path) -> None:
     """A label image and a picture."""
+    from PIL import Image as Picture  # not before there is one to draw
+
     labels = seen.reference.labels
     assert labels is not None
     prepare_folder(target.parent)

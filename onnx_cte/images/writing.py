@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 
@@ -24,6 +23,8 @@ def write_labels(path: Path, labels: NDArray[np.integer]) -> None:
     OSError
         If the file cannot be written.
     """
+    import tifffile  # not before there is something to write
+
     low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
     if low < 0 or high > np.iinfo(np.uint32).max:
         raise ValueError(f"labels reach from {low} to {high}, expected 0 to {2**32 - 1}")
