@@ -397,7 +397,7 @@ def test_names_from_an_editor_on_windows(place):
     Path("latin.txt").write_bytes("caf\xe9.png".encode("latin-1"))
     result = call("rank", "models", "images", "--only", "latin.txt")
     assert result.exit_code == 2
-    assert "--only latin.txt: expected a text file in UTF-8" in result.stderr
+    assert "latin.txt: the list of --only cannot be read as text in UTF-8" in result.stderr
 
 
 def test_draws_reach_the_estimator(place):

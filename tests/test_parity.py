@@ -42,16 +42,30 @@ def test_two_sizes_and_a_batch_of_two(parity):
 def test_what_is_equal_does_not_differ(parity, tmp_path):
     path = doubling(tmp_path / "a.onnx")
     found = parity.require(lambda image: image * np.float32(2), path, SHAPES)
-    assert found == dict.fromkeys(SHAPES, 0.0)
-    assert parity.told(found).splitlines()[1] == "  1 x 1 x 16 x 24: largest difference 0.0e+00"
+    assert [difference.absolute for difference in found.values()] == [0.0] * 3
+    line = parity.told(found).splitlines()[1]
+    assert line == "  1 x 1 x 16 x 24: largest difference 0.0e+00, of outputs up to 2.0e+00"
 
 
-def test_a_difference_is_of_the_largest_output(parity, tmp_path):
-    path = doubling(tmp_path / "a.onnx", factor=200.0)
+@pytest.mark.parametrize("factor", [200.0, 2e-6])
+def test_a_difference_is_of_the_largest_output(parity, tmp_path, factor):
+    path = doubling(tmp_path / "a.onnx", factor=factor)
     (shape, *_) = SHAPES
-    # 200 x is given where 201 x is expected: 1 of 201 of what is largest.
-    found = parity.differences(lambda image: image * np.float32(201), path, [shape])
-    assert found[shape] == pytest.approx(1 / 201, rel=1e-4)
+    # 200 x is given where 201 x is expected: 1 of 201 of what is largest, however small that is.
+    expected = np.float32(factor * 201 / 200)
+    found = parity.differences(lambda image: image * expected, path, [shape])[shape]
+    assert found.relative == pytest.approx(1 / 201, rel=1e-4)
+    assert found.absolute == pytest.approx(found.largest / 201, rel=1e-4)
+    with pytest.raises(parity.Differs, match="the file differs from the network"):
+        parity.require(lambda image: image * expected, path, [shape])
+
+
+def test_a_network_that_gives_nothing_proves_nothing(parity, tmp_path):
+    path = doubling(tmp_path / "a.onnx", factor=0.0)
+    with pytest.raises(
+        parity.Differs, match=r"nothing but 0 for noise of shape .* without its last"
+    ):
+        parity.require(lambda image: image * np.float32(0), path, SHAPES)
 
 
 @pytest.mark.parametrize("wrong", [1e-3, np.nan])

@@ -125,7 +125,7 @@ def export(network: nn.Module, channels: int, path: Path) -> None:
 
 
 def parity(network: nn.Module, channels: int, path: Path) -> dict[tuple[int, ...], float]:
-    """Largest difference between torch and ONNX Runtime (CPU), by the shape of the input."""
+    """Largest absolute difference of torch and ONNX Runtime (CPU), by the shape of the input."""
 
     def run(image: NDArray[np.float32]) -> NDArray[np.floating]:
         with torch.inference_mode():
@@ -133,7 +133,7 @@ def parity(network: nn.Module, channels: int, path: Path) -> dict[tuple[int, ...
         return found
 
     wanted = [(batch, channels, *sides) for batch, *sides in PARITY_SHAPES]
-    return differences(run, path, wanted)
+    return {shape: found.absolute for shape, found in differences(run, path, wanted).items()}
 
 
 def readme(name: str, origin: Mapping[str, Any], trained: Mapping[str, Any], in_zoo: bool) -> str:

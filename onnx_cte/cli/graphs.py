@@ -1,17 +1,16 @@
 """Commands on the networks themselves: look inside, add a mask input, cut in two."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
 from onnx_cte.cli.inspected import inspection_text, sides
 from onnx_cte.cli.nearby import suggesting
 from onnx_cte.cli.options import say, told
-from onnx_cte.cli.talking import quiet_option, remark, verbose_option
+from onnx_cte.cli.talking import remark, talk_of_file, verbose_option
 from onnx_cte.errors import OptionError
 from onnx_cte.segmenters.derived import write_masked, write_split
 from onnx_cte.segmenters.inspection import inspect_model
@@ -22,14 +21,6 @@ MODEL = click.argument("model", type=click.Path(path_type=Path))
 AT = click.option(
     "--at", metavar="TENSOR", help="Take this tensor for the bottleneck. [default: look for it]"
 )
-
-
-def talk(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``-v`` and ``-q`` to a command whose result is a file."""
-    quiet = quiet_option("Errors alone: not what was written, proven, and how to use it.")
-    verbose = verbose_option("Where something fails, also tell where the error arose.")
-    both: Callable[..., Any] = verbose(quiet(command))
-    return both
 
 
 @click.command("inspect", short_help="Tell how a model is read and what is inside.")
@@ -65,7 +56,7 @@ def inspect_command(model: Path, at: str | None, as_json: bool) -> int:
     "--tap", default="bottleneck", show_default=True, help="Where: a tap, as `inspect` names them."
 )
 @click.option("--name", default="mask", show_default=True, help="Of the new input.")
-@talk
+@talk_of_file
 @told
 def mask_command(model: Path, out: Path, at: str | None, tap: str, name: str) -> int:
     """Write MODEL with a mask input that multiplies the channels of a feature map.
@@ -105,7 +96,7 @@ def mask_command(model: Path, out: Path, at: str | None, tap: str, name: str) ->
     help="Folder for encoder.onnx and decoder.onnx.",
 )
 @AT
-@talk
+@talk_of_file
 @told
 def split_command(model: Path, out: Path, at: str | None) -> int:
     """Write MODEL in two: the encoder up to its bottleneck, and the decoder after it.

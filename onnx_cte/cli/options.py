@@ -18,6 +18,7 @@ from onnx_cte.cli.talking import say as say
 from onnx_cte.errors import CTEError, OptionError
 from onnx_cte.estimators import CTE
 from onnx_cte.images import Images
+from onnx_cte.images.files import lines_of
 from onnx_cte.picturing import IMAGES as IMAGES_PICTURED
 from onnx_cte.picturing import MODELS as MODELS_PICTURED
 from onnx_cte.segmenters import OnnxModel, open_models
@@ -219,15 +220,10 @@ def by_model(
 
 def images_of(images: str, labels: str | None, options: dict[str, Any]) -> Images:
     """List images as `IMAGE_OPTIONS` say."""
-    only = options["only"]
-    names = None
+    only, names = options["only"], None
     if only is not None:
-        try:
-            # A byte order mark, as editors on Windows write it, is no part of the first name.
-            text = only.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise OptionError(f"--only {only}: expected a text file in UTF-8: {error}") from error
-        names = [line.strip() for line in text.splitlines() if line.strip()]
+        lines = (line.strip() for line in lines_of(only, "list of --only", OptionError))
+        names = [line for line in lines if line]
     taken = {name: options[name] for name in ("axes", "channel", "limit", "volumes")}
     with suggesting(images, labels):
         found = Images(images, labels, only=names, **taken)

@@ -7,9 +7,8 @@ from typing import Any
 import click
 
 from onnx_cte.cli.channel import ChannelType
-from onnx_cte.cli.graphs import talk
 from onnx_cte.cli.options import given, say, told
-from onnx_cte.cli.talking import remark
+from onnx_cte.cli.talking import remark, talk_of_file
 from onnx_cte.packaging import Package, write_package
 
 
@@ -76,7 +75,7 @@ from onnx_cte.packaging import Package, write_package
 )
 @click.option("--force", is_flag=True, help="Replace a package of that name.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-@talk
+@talk_of_file
 @told
 def package_command(
     model: Path, out: Path | None, roles: str | None, as_json: bool, **options: Any

@@ -26,6 +26,14 @@ def talk_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return both
 
 
+def talk_of_file(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``-v`` and ``-q`` to a command whose result is a file."""
+    quiet = quiet_option("Errors alone: not what was written, proven, and how to use it.")
+    verbose = verbose_option("Where something fails, also tell where the error arose.")
+    both: Callable[..., Any] = verbose(quiet(command))
+    return both
+
+
 def verbose_option(told: str) -> Callable[[Any], Any]:
     """Make ``-v``; `told` says what more is told."""
     return click.option(

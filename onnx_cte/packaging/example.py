@@ -30,8 +30,8 @@ def sample_image(
     sample : str, Path or None
         A file of the user's, of which the middle is taken, or a folder, of which the first image
         is; None simulates nuclei.
-    channel : int or None
-        Of the sample.
+    channel : int, str or None
+        Of the sample, by its place or its name.
 
     Returns
     -------

@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from parity import Differs, told
+from parity import Difference, Differs, told
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(told(found))
 
 
-def _export(options: argparse.Namespace) -> dict[tuple[int, ...], float]:
+def _export(options: argparse.Namespace) -> dict[tuple[int, ...], Difference]:
     """By the framework's own module, which is imported for it alone."""
     source, path, sides = options.source, options.path, tuple(options.size or ())
     if options.framework == "monai":

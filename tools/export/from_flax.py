@@ -24,7 +24,7 @@ from flax import linen, serialization
 from jax2onnx import to_onnx
 from loading import made
 from numpy.typing import NDArray
-from parity import keep, shapes
+from parity import Difference, keep, shapes
 from ports import name_ports
 
 OPSET = 18
@@ -39,7 +39,7 @@ def export(
     sides: Sequence[int] = (SIDE, SIDE),
     fixed: bool = False,
     opset: int = OPSET,
-) -> dict[tuple[int, ...], float]:
+) -> dict[tuple[int, ...], Difference]:
     """Write a network as one ONNX file, and prove it.
 
     Parameters
@@ -58,7 +58,7 @@ def export(
 
     Returns
     -------
-    dict of shape to float
+    dict of shape to Difference
 
     Raises
     ------

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 import tf2onnx
 from numpy.typing import NDArray
-from parity import keep, shapes
+from parity import Difference, keep, shapes
 from ports import name_ports
 
 OPSET = 18
@@ -34,7 +34,7 @@ def export(
     channels: int,
     sides: Sequence[int | None] = (None, None),
     opset: int = OPSET,
-) -> dict[tuple[int, ...], float]:
+) -> dict[tuple[int, ...], Difference]:
     """Write a model as one ONNX file, and prove it.
 
     Parameters
@@ -52,7 +52,7 @@ def export(
 
     Returns
     -------
-    dict of shape to float
+    dict of shape to Difference
 
     Raises
     ------

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from from_torch import export, fill
 from monai.bundle import ConfigParser
+from parity import Difference
 from torch import nn
 
 CONFIGS = ("inference.json", "inference.yaml", "inference.yml")
@@ -25,7 +26,7 @@ SIDE = 64
 
 def export_bundle(
     bundle: Path, path: Path, *, sides: Sequence[int] | None = None, fixed: bool = False
-) -> dict[tuple[int, ...], float]:
+) -> dict[tuple[int, ...], Difference]:
     """Write the network of a bundle as one ONNX file, and prove it.
 
     Parameters
@@ -39,7 +40,7 @@ def export_bundle(
 
     Returns
     -------
-    dict of shape to float
+    dict of shape to Difference
 
     Raises
     ------

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from loading import made
 from numpy.typing import NDArray
-from parity import Differs, Run, keep, shapes
+from parity import Difference, Differs, Run, keep, shapes
 from torch import nn
 
 OPSET = 18
@@ -34,7 +34,7 @@ def export(
     fixed: bool = False,
     opset: int = OPSET,
     dynamo: bool = False,
-) -> dict[tuple[int, ...], float]:
+) -> dict[tuple[int, ...], Difference]:
     """Write a network as one ONNX file, and prove it.
 
     Parameters
@@ -57,7 +57,7 @@ def export(
 
     Returns
     -------
-    dict of shape to float
+    dict of shape to Difference
         Differences, as of `parity.differences`; the file is kept only if they are small.
 
     Raises

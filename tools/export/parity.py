@@ -3,8 +3,9 @@
 Needs NumPy, ONNX and ONNX Runtime alone, so that it runs in the environment of any framework.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -15,12 +16,23 @@ Run = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 """A network of any framework: from (N, C, [D,] H, W) to (N, K, [D,] H, W)."""
 
 TOLERANCE = 1e-4
-"""Largest difference that is put down to rounding, for outputs of the order of 1; of larger ones,
-times the largest output."""
+"""Largest difference, over the largest output, that is put down to rounding."""
 
 
 class Differs(Exception):
-    """The file does not give what the network gives."""
+    """The file does not give what the network gives, or nothing shows that it does."""
+
+
+class Difference(NamedTuple):
+    """Largest absolute difference of two outputs, and largest absolute output of the network."""
+
+    absolute: float
+    largest: float
+
+    @property
+    def relative(self) -> float:
+        """Difference over output; NaN where the network gives nothing but 0."""
+        return self.absolute / self.largest if self.largest else float("nan")
 
 
 def shapes(channels: int, sides: Sequence[int], fixed: bool = False) -> list[tuple[int, ...]]:
@@ -52,7 +64,7 @@ def shapes(channels: int, sides: Sequence[int], fixed: bool = False) -> list[tup
 
 def differences(
     run: Run, path: Path, wanted: Sequence[tuple[int, ...]], seed: int = 0
-) -> dict[tuple[int, ...], float]:
+) -> dict[tuple[int, ...], Difference]:
     """How far the file's output is from the network's, on noise.
 
     Parameters
@@ -66,8 +78,7 @@ def differences(
 
     Returns
     -------
-    dict of shape to float
-        Largest absolute difference over largest absolute output, or over 1 if that is less.
+    dict of shape to Difference
 
     Raises
     ------
@@ -92,35 +103,42 @@ def differences(
                 f"the file gives shape {given.shape} for an input of shape {shape}, the network "
                 f"{expected.shape}"
             )
-        largest = max(1.0, float(np.abs(expected).max()))
-        found[shape] = float(np.abs(given - expected).max()) / largest
+        largest = float(np.abs(expected).max())
+        found[shape] = Difference(float(np.abs(given - expected).max()), largest)
     return found
 
 
 def require(
     run: Run, path: Path, wanted: Sequence[tuple[int, ...]], tolerance: float = TOLERANCE
-) -> dict[tuple[int, ...], float]:
-    """`differences`, none of which may exceed the tolerance.
+) -> dict[tuple[int, ...], Difference]:
+    """`differences`, none of which may exceed the tolerance, relative to the largest output.
 
     Raises
     ------
     Differs
-        If one does (NaN too), or as `differences` says.
+        If one does (NaN too), if the network gives nothing but 0, of which nothing can be learnt,
+        or as `differences` says.
     """
     found = differences(run, path, wanted)
     for shape, difference in found.items():
-        if not difference <= tolerance:
+        if difference.largest == 0:
             raise Differs(
-                f"the file differs from the network by {difference:.1e} at shape {shape}; "
-                f"{tolerance:.0e} is allowed. Is the network in evaluation mode (no dropout, "
-                "stored statistics), and does it give the same twice?"
+                f"the network gives nothing but 0 for noise of shape {shape}: nothing is proven; "
+                "export it without its last activation"
+            )
+        if not difference.relative <= tolerance:
+            raise Differs(
+                f"the file differs from the network by {difference.absolute:.1e} at shape {shape}, "
+                f"of outputs up to {difference.largest:.1e}; {tolerance:.0e} of these is allowed. "
+                "Is the network in evaluation mode (no dropout, stored statistics), and does it "
+                "give the same twice?"
             )
     return found
 
 
 def keep(
     run: Run, partial: Path, path: Path, wanted: Sequence[tuple[int, ...]]
-) -> dict[tuple[int, ...], float]:
+) -> dict[tuple[int, ...], Difference]:
     """Give a proven file its name; one that is not proven is removed.
 
     Parameters
@@ -136,7 +154,7 @@ def keep(
 
     Returns
     -------
-    dict of shape to float
+    dict of shape to Difference
 
     Raises
     ------
@@ -155,9 +173,10 @@ def keep(
     return found
 
 
-def told(found: dict[tuple[int, ...], float]) -> str:
+def told(found: Mapping[tuple[int, ...], Difference]) -> str:
     """The differences in words, a line each."""
     return "\n".join(
-        f"  {' x '.join(map(str, shape))}: largest difference {difference:.1e}"
+        f"  {' x '.join(map(str, shape))}: largest difference {difference.absolute:.1e}, of "
+        f"outputs up to {difference.largest:.1e}"
         for shape, difference in found.items()
     )
